@@ -1,0 +1,202 @@
+"""What a DenseNet is, before anything is built: its numbers, checked, and the stages they imply."""
+
+import dataclasses
+import functools
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One row of the paper's Table 1.
+
+    `kind` is "stem", "pool", "block", "transition" or "head"; `height` and `width` are the output's size in pixels
+    (None where the image size is unknown).
+    """
+
+    name: str
+    kind: str
+    in_channels: int
+    out_channels: int
+    layers: int
+    height: int | None
+    width: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The numbers that define a DenseNet; construction checks them.
+
+    Args:
+        blocks: layers of each dense block, such as `(6, 12, 24, 16)`.
+        growth_rate: k, the channels that every layer adds.
+        bottleneck: whether a layer is BN-ReLU-1x1-BN-ReLU-3x3 (-B) or BN-ReLU-3x3 (plain).
+        theta: compression of the transitions, in (0, 1]; they keep floor(theta * channels).
+        stem: "imagenet" (7x7/2, BN, ReLU, 3x3/2 max-pool) or "cifar" (a bare 3x3 convolution).
+        stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC (paper, section 4.2).
+        dropout_rate: dropout after every convolution but the stem's.
+        classes: classifier outputs, or None for a network without one.
+        input_shape: `(height, width, channels)`; height and width may be None.
+
+    Raises:
+        ValueError: names the argument, what was received and what is allowed.
+    """
+
+    blocks: tuple[int, ...]
+    growth_rate: int
+    bottleneck: bool = True
+    theta: float = 0.5
+    stem: str = "imagenet"
+    stem_channels: int | None = None
+    dropout_rate: float = 0.0
+    classes: int | None = 1000
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3)
+
+    def __post_init__(self):
+        if not isinstance(self.blocks, (tuple, list)) or not self.blocks or not all(map(_is_count, self.blocks)):
+            raise ValueError(
+                f"blocks must list at least one layer count, each a whole number >= 1. Received: blocks={self.blocks!r}"
+            )
+        object.__setattr__(self, "blocks", tuple(map(int, self.blocks)))
+        check_count("growth_rate", self.growth_rate)
+        check_theta(self.theta)
+        check_rate("dropout_rate", self.dropout_rate)
+        if self.stem not in ("imagenet", "cifar"):
+            raise ValueError(f'stem must be "imagenet" or "cifar". Received: stem={self.stem!r}')
+        if self.stem_channels is None:
+            wide = self.stem == "imagenet" or (self.bottleneck and self.theta < 1)
+            object.__setattr__(self, "stem_channels", 2 * self.growth_rate if wide else 16)
+        check_count("stem_channels", self.stem_channels)
+        if self.classes is not None:
+            check_count("classes", self.classes)
+        self._check_input_shape()
+        self.stages  # noqa: B018 (finds a theta that leaves no channels)
+
+    def _check_input_shape(self):
+        shape = self.input_shape
+        if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+            raise ValueError(f"input_shape must be (height, width, channels). Received: input_shape={shape!r}")
+        object.__setattr__(self, "input_shape", tuple(shape))
+        if not _is_count(shape[2]):
+            raise ValueError(
+                f"input_shape must end in the number of channels, a whole number >= 1. Received: input_shape={shape!r}"
+            )
+        if any(size is not None and (not _is_count(size) or size < self.stride) for size in shape[:2]):
+            raise ValueError(
+                f"input_shape must be at least {self.stride}x{self.stride} pixels, the network's total stride "
+                f"(or None for any size). Received: input_shape={tuple(shape)}"
+            )
+
+    @classmethod
+    def plan(
+        cls,
+        blocks=None,
+        depth=None,
+        *,
+        stem=None,
+        include_top=True,
+        classes=1000,
+        input_shape=None,
+        growth_rate=12,
+        **rest,
+    ):
+        """The architecture that arguments of `DenseNet` ask for, with its defaults filled in."""
+        if (blocks is None) == (depth is None):
+            raise ValueError(f"Give either blocks or depth. Received: blocks={blocks!r}, depth={depth!r}")
+        stem = stem or ("imagenet" if depth is None else "cifar")
+        if input_shape is None:
+            side = (224 if stem == "imagenet" else 32) if include_top else None
+            input_shape = (side, side, 3)
+        return cls(
+            blocks=blocks_from_depth(depth, rest.get("bottleneck", True)) if blocks is None else blocks,
+            growth_rate=growth_rate,
+            stem=stem,
+            classes=classes if include_top else None,
+            input_shape=input_shape,
+            **rest,
+        )
+
+    @functools.cached_property
+    def stride(self):
+        """The network's total stride: 32 for four blocks behind the ImageNet stem, 4 for three behind the CIFAR one."""
+        return (4 if self.stem == "imagenet" else 1) * 2 ** (len(self.blocks) - 1)
+
+    @functools.cached_property
+    def stages(self):
+        """The network as a list of `Stage`, in the paper's order."""
+        height, width, image_channels = self.input_shape
+        channels, found = self.stem_channels, []
+
+        def add(name, kind, before, after, layers=1, resize=lambda size: size):
+            nonlocal height, width, channels
+            height, width = (None if size is None else resize(size) for size in (height, width))
+            channels = after
+            found.append(Stage(name, kind, before, after, layers, height, width))
+
+        if self.stem == "imagenet":
+            add("stem", "stem", image_channels, channels, resize=lambda size: (size - 1) // 2 + 1)
+            add("stem_pool", "pool", channels, channels, resize=lambda size: (size - 1) // 2 + 1)
+        else:
+            add("stem", "stem", image_channels, channels)
+        for index, layers in enumerate(self.blocks, 1):
+            add(f"block{index}", "block", channels, channels + layers * self.growth_rate, layers)
+            if index < len(self.blocks):
+                kept = transition_channels(self.theta, channels)
+                add(f"transition{index}", "transition", channels, kept, resize=lambda size: size // 2)
+        add("head", "head", channels, channels)
+        return found
+
+
+def blocks_from_depth(depth, bottleneck):
+    """Splits a depth L into the paper's three equal blocks.
+
+    Args:
+        depth: L = 3n + 4 for plain layers, 6n + 4 with bottlenecks.
+        bottleneck: whether every layer counts twice.
+
+    Returns:
+        `(n, n, n)`.
+
+    Raises:
+        ValueError: for a depth of another form; names the nearest valid ones.
+    """
+    step = 6 if bottleneck else 3
+    layers, rest = divmod(depth - 4, step) if _is_count(depth) else (0, 1)
+    if rest or layers < 1:
+        near = ""
+        if _is_count(depth):
+            below = max(1, (depth - 4) // step) * step + 4
+            near = f" The nearest are {below} and {below + step}."
+        kind = "bottleneck layers" if bottleneck else "plain layers"
+        raise ValueError(f"depth must be {step}n + 4, n >= 1, with {kind}. Received: depth={depth!r}.{near}")
+    return (layers,) * 3
+
+
+def transition_channels(theta, channels):
+    """floor(theta * channels), the paper's compression; raises ValueError if nothing is left."""
+    kept = int(theta * channels + 1e-9)  # 0.1 * 30 is 2.9999999999999996
+    if kept < 1:
+        raise ValueError(
+            f"theta must leave at least one channel. Received: theta={theta!r}, which keeps 0 of {channels} channels"
+        )
+    return kept
+
+
+def check_count(name, value):
+    """Raises ValueError unless `value` is a whole number >= 1."""
+    if not _is_count(value):
+        raise ValueError(f"{name} must be a whole number >= 1. Received: {name}={value!r}")
+
+
+def check_theta(theta):
+    """Raises ValueError unless `theta` is in (0, 1]."""
+    if not isinstance(theta, (int, float)) or not 0 < theta <= 1:
+        raise ValueError(f"theta must be in (0, 1]. Received: theta={theta!r}")
+
+
+def check_rate(name, value):
+    """Raises ValueError unless `value` is in [0, 1)."""
+    if not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1). Received: {name}={value!r}")
+
+
+def _is_count(value):
+    return hasattr(value, "__index__") and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,170 @@
+"""What a DenseNet costs, in closed form, without building it."""
+
+import dataclasses
+
+from keras_densenet.architecture import Architecture, Stage
+from keras_densenet.models.variants import variant
+
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class StageCost:
+    """The share of one `Stage`: parameters, MACs of one image, and numbers per image kept for the backward pass."""
+
+    stage: Stage
+    trainable_parameters: int
+    macs: int
+    macs_executed: int
+    kept: int
+    live: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of a network.
+
+    Attributes:
+        trainable_parameters: weights that the optimizer updates.
+        macs: multiply-accumulates of one image through the published graph (the transition's convolution before its
+            pool), convolutions and classifier only.
+        macs_executed: the same for the graph that runs (pool first; the published order where there is dropout).
+        stages: a `StageCost` for each row of the paper's table 1, classifier last.
+    """
+
+    stages: tuple[StageCost, ...]
+    input_values: int | None
+
+    @property
+    def trainable_parameters(self):
+        return sum(stage.trainable_parameters for stage in self.stages)
+
+    @property
+    def macs(self):
+        return self._sized("macs")
+
+    @property
+    def macs_executed(self):
+        return self._sized("macs_executed")
+
+    def activation_bytes(self, batch_size, training, dtype="float32"):
+        """Bytes of activations.
+
+        Args:
+            batch_size: images.
+            training: True for what is kept for the backward pass: the images, the stem's convolution, every block's
+                features and bottlenecks. False for the most that is alive at once in inference: a stage's input, its
+                inner tensors and its output.
+            dtype: of the activations: "float16", "bfloat16", "float32" or "float64".
+
+        Returns:
+            Bytes, an int.
+
+        Raises:
+            ValueError: for an unknown dtype, or an image of unknown size.
+        """
+        if dtype not in _BYTES:
+            raise ValueError(f"dtype must be one of {', '.join(_BYTES)}. Received: dtype={dtype!r}")
+        values = self.input_values + self._sized("kept") if training else max(self._each("live"))
+        return batch_size * _BYTES[dtype] * values
+
+    def _sized(self, name):
+        return sum(self._each(name))
+
+    def _each(self, name):
+        if self.input_values is None:
+            raise ValueError(
+                f"{name} depends on the image size, which is unknown: give cost(..., input_shape=(height, width, channels))"
+            )
+        return [getattr(stage, name) for stage in self.stages]
+
+
+def cost(network, input_shape=None):
+    """Computes what a network costs, in well under a millisecond.
+
+    Args:
+        network: a name from `list_models()`, a dict of `DenseNet` arguments, an `Architecture`, or a built
+            `DenseNetModel`.
+        input_shape: `(height, width, channels)` of the image, to count for another than the network's own.
+
+    Returns:
+        A `Cost`.
+
+    Raises:
+        ValueError: for an unknown name or an invalid argument.
+        TypeError: for anything else.
+
+    Example:
+        >>> keras_densenet.cost("densenet121").macs
+        2834161664
+    """
+    plan = _architecture(network)
+    if input_shape is not None:
+        plan = dataclasses.replace(plan, input_shape=input_shape)
+    height, width, channels = plan.input_shape
+    known = height is not None and width is not None
+    found, before = [], (height, width)
+    for stage in plan.stages:
+        after = (stage.height, stage.width)
+        pixels = [h * w if known else 0 for h, w in (before, after)]
+        found.append(StageCost(stage, *_COSTS[stage.kind](stage, plan, *pixels)))
+        before = after
+    if plan.classes:
+        stage = Stage("classifier", "classifier", found[-1].stage.out_channels, plan.classes, 1, 1, 1)
+        products = stage.in_channels * plan.classes
+        found.append(StageCost(stage, products + plan.classes, products, products, 0, stage.in_channels + plan.classes))
+    return Cost(tuple(found), height * width * channels if known else None)
+
+
+def _architecture(network):
+    if isinstance(network, str):
+        network = variant(network)
+    if isinstance(network, dict):
+        return Architecture.plan(**network)
+    plan = network if isinstance(network, Architecture) else getattr(network, "architecture", None)
+    if not isinstance(plan, Architecture):
+        raise TypeError(
+            "cost takes a name, a dict of DenseNet arguments, an Architecture or a DenseNet model. "
+            f"Received: {network!r} of type {type(network).__name__}"
+        )
+    return plan
+
+
+# Each returns (trainable parameters, MACs, MACs executed, values kept for the backward pass, values alive at once)
+# of a stage, where `p` pixels go in and `q` come out.
+
+
+def _stem(stage, plan, p, q):
+    imagenet = plan.stem == "imagenet"
+    kernel = (49 if imagenet else 9) * stage.in_channels * stage.out_channels
+    live = p * stage.in_channels + q * stage.out_channels
+    kept = q * stage.out_channels if imagenet else 0  # behind a bare convolution it is x_0 of the block
+    return kernel + (2 * stage.out_channels if imagenet else 0), q * kernel, q * kernel, kept, live
+
+
+def _pool(stage, plan, p, q):
+    return 0, 0, 0, 0, (p + q) * stage.out_channels
+
+
+def _block(stage, plan, p, q):
+    n, k = stage.layers, plan.growth_rate
+    read = n * stage.in_channels + k * n * (n - 1) // 2  # channels that all layers together read
+    width = 4 * k if plan.bottleneck else 0
+    kernels = read * width + n * 9 * width * k if plan.bottleneck else 9 * read * k
+    features = stage.out_channels
+    parameters = kernels + 2 * read + 2 * n * width
+    return parameters, q * kernels, q * kernels, q * (features + n * width), q * (features + width)
+
+
+def _transition(stage, plan, p, q):
+    before, after = stage.in_channels, stage.out_channels
+    macs = p * before * after
+    executed = macs if plan.dropout_rate else q * before * after
+    return 2 * before + before * after, macs, executed, 0, p * before + q * (before + after)
+
+
+def _head(stage, plan, p, q):
+    return 2 * stage.in_channels, 0, 0, 0, 2 * q * stage.in_channels
+
+
+_COSTS = {"stem": _stem, "pool": _pool, "block": _block, "transition": _transition, "head": _head}

@@ -1,0 +1,115 @@
+"""What the layers share: named weights, the paper's initialisation, batch normalisation's variables."""
+
+from typing import NamedTuple
+
+import keras
+
+from keras_densenet import ops
+
+
+class Norm(NamedTuple):
+    """The variables of one batch normalisation, all `(channels,)`."""
+
+    gamma: keras.Variable
+    beta: keras.Variable
+    mean: keras.Variable
+    variance: keras.Variable
+
+
+class PaperLayer(keras.layers.Layer):
+    """A layer with the paper's conventions, whose weights are saved under their names.
+
+    Args:
+        momentum: of the moving statistics.
+        epsilon: added to variances.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1]. Received: momentum={momentum!r}")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
+        self.momentum, self.epsilon = momentum, epsilon
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def add_kernel(self, name, shape):
+        """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out)))."""
+        he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+        return self.add_weight(name=name, shape=shape, initializer=he)
+
+    def add_scale(self, name, channels):
+        """Adds a reader's `(gamma, beta)`, which mixed precision leaves in float32."""
+        return (
+            self.add_weight(name=f"{name}_gamma", shape=(channels,), initializer="ones", autocast=False),
+            self.add_weight(name=f"{name}_beta", shape=(channels,), initializer="zeros", autocast=False),
+        )
+
+    def add_statistics(self, name, channels):
+        """Adds the moving `(mean, variance)` of a tensor with so many channels."""
+        options = {"shape": (channels,), "trainable": False, "autocast": False}
+        return (
+            self.add_weight(name=f"{name}_moving_mean", initializer="zeros", **options),
+            self.add_weight(name=f"{name}_moving_variance", initializer="ones", **options),
+        )
+
+    def add_norm(self, name, channels):
+        """Adds a whole batch normalisation, for a tensor with one reader."""
+        return Norm(*self.add_scale(name, channels), *self.add_statistics(name, channels))
+
+    def uses_batch_statistics(self, training):
+        """Whether to normalise with the batch's statistics; a frozen layer keeps to its moving ones, as in Keras."""
+        return bool(training) and self.trainable
+
+    def update_statistics(self, moving, batch):
+        """Moves the `(mean, variance)` variables `moving` towards the tensors `batch`."""
+        for variable, value in zip(moving, batch, strict=True):
+            value = keras.ops.cast(value, variable.dtype)
+            variable.assign(variable * self.momentum + value * (1 - self.momentum))
+
+    def normalise(self, x, norm, training):
+        """Returns the `(scale, shift)` by which `norm` normalises `x`, and updates its moving statistics."""
+        statistics = (norm.mean, norm.variance)
+        if self.uses_batch_statistics(training):
+            statistics = ops.moments(x)
+            self.update_statistics((norm.mean, norm.variance), statistics)
+        return ops.scale_and_shift(norm.gamma, norm.beta, *statistics, self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+    def save_own_variables(self, store):
+        for variable in self._own_variables():
+            store[variable.name] = variable
+
+    def load_own_variables(self, store):
+        variables = {variable.name: variable for variable in self._own_variables()}
+        if missing := sorted(variables.keys() - set(store.keys())):
+            raise ValueError(f"The weights of layer {self.name!r} lack {', '.join(missing)}")
+        if extra := sorted(set(store.keys()) - variables.keys()):
+            raise ValueError(f"The weights of layer {self.name!r} hold {', '.join(extra)}, which it does not have")
+        for name, variable in variables.items():
+            if tuple(store[name].shape) != tuple(variable.shape):
+                raise ValueError(
+                    f"{name} of layer {self.name!r} has shape {tuple(variable.shape)}. "
+                    f"Received: {tuple(store[name].shape)}"
+                )
+        for name, variable in variables.items():
+            variable.assign(store[name])
+
+    def _own_variables(self):
+        return self._trainable_variables + self._non_trainable_variables
+
+
+def channels_of(input_shape, layer):
+    """The channel count of `input_shape`; raises ValueError where it is unknown."""
+    if input_shape[-1] is None:
+        raise ValueError(
+            f"The channels of the input to layer {layer.name!r} must be known. Received: shape={tuple(input_shape)}"
+        )
+    return input_shape[-1]
+
+
+def halved(size):
+    """ceil(size / 2), which strides of 2 with symmetric padding give; None stays None."""
+    return None if size is None else (size - 1) // 2 + 1

@@ -1,0 +1,107 @@
+"""The dense block as a Keras layer."""
+
+import keras
+import tensorflow as tf
+
+from keras_densenet import ops
+from keras_densenet.architecture import check_count, check_rate
+from keras_densenet.layers.base import PaperLayer, channels_of
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class DenseBlock(PaperLayer):
+    """A dense block: every layer reads all feature maps before it and adds `growth_rate` of its own.
+
+    A layer H_l is BN - ReLU - 1x1 convolution to 4k channels - BN - ReLU - 3x3 convolution to k channels with a
+    bottleneck, and BN - ReLU - 3x3 convolution to k channels without; dropout follows every convolution. Batch
+    statistics are computed once for every feature map, and each layer that reads it applies its own scale and shift.
+
+    Weights of the l-th layer, l from 1: `layer{l}_norm1_gamma`, `layer{l}_norm1_beta`, `layer{l}_conv1_kernel`, and
+    with a bottleneck `layer{l}_norm2_*`, `layer{l}_conv2_kernel`. `features_moving_mean` and
+    `features_moving_variance` belong to x_0 ... x_{n-1}, concatenated as the last layer reads them.
+
+    Args:
+        num_layers: n, the number of layers.
+        growth_rate: k, the channels that every layer adds.
+        bottleneck: whether layers have a 1x1 bottleneck of 4k channels.
+        dropout_rate: fraction of each convolution's outputs that is dropped in training.
+        momentum: of the moving statistics.
+        epsilon: added to variances.
+        seed: of the dropout.
+
+    Call arguments:
+        inputs: x_0, `(batch, height, width, channels)`.
+        training: whether to normalise with the batch's statistics (unless the layer is frozen) and to drop.
+
+    Returns:
+        `(batch, height, width, channels + num_layers * growth_rate)`, x_0 first.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Source: the paper, section 3.
+    """
+
+    def __init__(self, num_layers, growth_rate, bottleneck=True, dropout_rate=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        check_count("num_layers", num_layers)
+        check_count("growth_rate", growth_rate)
+        check_rate("dropout_rate", dropout_rate)
+        self.num_layers, self.growth_rate, self.bottleneck = int(num_layers), int(growth_rate), bool(bottleneck)
+        self.dropout_rate, self.seed = dropout_rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
+
+    def build(self, input_shape):
+        channels, k = channels_of(input_shape, self), self.growth_rate
+        self.h = [self._add_layer(f"layer{i + 1}", channels + i * k) for i in range(self.num_layers)]
+        self.feature_statistics = self.add_statistics("features", channels + (self.num_layers - 1) * k)
+        self.bottleneck_statistics = [
+            self.add_statistics(f"layer{i + 1}_norm2", 4 * k) for i in range(self.num_layers) if self.bottleneck
+        ]
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def _add_layer(self, name, channels):
+        k, width = self.growth_rate, 4 * self.growth_rate
+        first = self.add_scale(f"{name}_norm1", channels)
+        if not self.bottleneck:
+            return (*first, self.add_kernel(f"{name}_conv1_kernel", (3, 3, channels, k)))
+        return (
+            *first,
+            self.add_kernel(f"{name}_conv1_kernel", (1, 1, channels, width)),
+            *self.add_scale(f"{name}_norm2", width),
+            self.add_kernel(f"{name}_conv2_kernel", (3, 3, width, k)),
+        )
+
+    def call(self, inputs, training=None):
+        statistics = dropout = None
+        if not self.uses_batch_statistics(training):
+            statistics = self._moving_statistics()
+        if training and self.dropout_rate:
+            dropout = self._drop
+        weights = [ops.LayerWeights(*map(tf.convert_to_tensor, h)) for h in self.h]
+        features, used = ops.dense_block(inputs, weights, self.epsilon, statistics, dropout)
+        if statistics is None:
+            self.update_statistics(self.feature_statistics, used.features)
+            for moving, batch in zip(self.bottleneck_statistics, used.bottlenecks, strict=True):
+                self.update_statistics(moving, batch)
+        return features
+
+    def _moving_statistics(self):
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, [self.feature_statistics, *self.bottleneck_statistics])
+        return ops.BlockStatistics(tensors[0], tuple(tensors[1:]))
+
+    def _drop(self, x, index):
+        return keras.random.dropout(x, self.dropout_rate, seed=self.seed_generator)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], channels_of(input_shape, self) + self.num_layers * self.growth_rate)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "growth_rate": self.growth_rate,
+            "bottleneck": self.bottleneck,
+            "dropout_rate": self.dropout_rate,
+            "seed": self.seed,
+        }

@@ -1,0 +1,38 @@
+"""What stands behind the last dense block."""
+
+import keras
+
+from keras_densenet import ops
+from keras_densenet.layers.base import PaperLayer, channels_of
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class Head(PaperLayer):
+    """BN - ReLU over all features of the last dense block; global pooling and the classifier follow it.
+
+    Weights: `norm_gamma`, `norm_beta`, `norm_moving_mean`, `norm_moving_variance`.
+
+    Args:
+        momentum: of the moving statistics.
+        epsilon: added to the variance.
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`.
+        training: whether to normalise with the batch's statistics (unless the layer is frozen).
+
+    Returns:
+        A tensor of the shape of `inputs`, not negative.
+
+    Source: the paper, table 1.
+    """
+
+    def build(self, input_shape):
+        channels = channels_of(input_shape, self)
+        self.norm = self.add_norm("norm", channels)
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def call(self, inputs, training=None):
+        return ops.affine_relu(inputs, *self.normalise(inputs, self.norm, training))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)

@@ -1,0 +1,111 @@
+"""What stands before the first dense block."""
+
+import keras
+
+from keras_densenet import ops
+from keras_densenet.architecture import check_count
+from keras_densenet.layers.base import PaperLayer, channels_of, halved
+
+
+class Stem(PaperLayer):
+    """A convolution to `filters` channels: the part that both stems share."""
+
+    kernel_size: int
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        check_count("filters", filters)
+        self.filters = int(filters)
+
+    def build(self, input_shape):
+        channels = channels_of(input_shape, self)
+        self.kernel = self.add_kernel("conv_kernel", (self.kernel_size, self.kernel_size, channels, self.filters))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class CifarStem(Stem):
+    """A bare 3x3 convolution, neither BN nor ReLU after it.
+
+    Weights: `conv_kernel`.
+
+    Args:
+        filters: output channels; the paper has 2k for -BC and 16 for all others.
+
+    Call arguments:
+        inputs: images `(batch, height, width, channels)`.
+
+    Returns:
+        `(batch, height, width, filters)`.
+
+    Source: the paper, section 4.2.
+    """
+
+    kernel_size = 3
+
+    def call(self, inputs):
+        return keras.ops.conv(inputs, self.kernel, padding="same")
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class ImageNetStem(Stem):
+    """7x7 convolution of stride 2 with three pixels of padding on every side (as in torch) - BN - ReLU.
+
+    Weights: `conv_kernel`, `norm_gamma`, `norm_beta`, `norm_moving_mean`, `norm_moving_variance`.
+
+    Args:
+        filters: output channels, 2k in the paper.
+        momentum: of the moving statistics.
+        epsilon: added to the variance.
+
+    Call arguments:
+        inputs: images `(batch, height, width, channels)`.
+        training: whether to normalise with the batch's statistics (unless the layer is frozen).
+
+    Returns:
+        `(batch, ceil(height / 2), ceil(width / 2), filters)`, not negative.
+
+    Source: the paper, table 1.
+    """
+
+    kernel_size = 7
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.norm = self.add_norm("norm", self.filters)
+
+    def call(self, inputs, training=None):
+        padded = keras.ops.pad(inputs, [[0, 0], [3, 3], [3, 3], [0, 0]])
+        x = keras.ops.conv(padded, self.kernel, strides=2)
+        return ops.affine_relu(x, *self.normalise(x, self.norm, training))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return batch, halved(height), halved(width), self.filters
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class StemPool(keras.layers.Layer):
+    """3x3 max-pool of stride 2 with one pixel of padding on every side (as in torch).
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`, not negative.
+
+    Returns:
+        `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+
+    Source: the paper, table 1.
+    """
+
+    def call(self, inputs):
+        return ops.stem_pool(inputs)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, halved(height), halved(width), channels

@@ -1,0 +1,72 @@
+"""The transition between two dense blocks as a Keras layer."""
+
+import keras
+
+from keras_densenet import ops
+from keras_densenet.architecture import check_rate, check_theta, transition_channels
+from keras_densenet.layers.base import PaperLayer, channels_of
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class Transition(PaperLayer):
+    """BN - ReLU - 1x1 convolution - 2x2 average pool; keeps floor(theta * channels) channels.
+
+    Weights: `norm_gamma`, `norm_beta`, `norm_moving_mean`, `norm_moving_variance`, `conv_kernel`.
+
+    Args:
+        theta: compression, in (0, 1].
+        dropout_rate: fraction of the convolution's outputs that is dropped in training, before the pool.
+        momentum: of the moving statistics.
+        epsilon: added to variances.
+        seed: of the dropout.
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`, at least 2x2 pixels.
+        training: whether to normalise with the batch's statistics (unless the layer is frozen) and to drop.
+
+    Returns:
+        `(batch, height // 2, width // 2, floor(theta * channels))`.
+
+    Raises:
+        ValueError: for an argument out of range or an image that is too small.
+
+    Source: the paper, section 3, "Pooling layers" and "Compression".
+    """
+
+    def __init__(self, theta=0.5, dropout_rate=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        check_theta(theta)
+        check_rate("dropout_rate", dropout_rate)
+        self.theta, self.dropout_rate, self.seed = theta, dropout_rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
+
+    def build(self, input_shape):
+        channels = channels_of(input_shape, self)
+        self.norm = self.add_norm("norm", channels)
+        self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, transition_channels(self.theta, channels)))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def call(self, inputs, training=None):
+        self._check_size(inputs.shape)
+        dropout = self._drop if training and self.dropout_rate else None
+        scale, shift = self.normalise(inputs, self.norm, training)
+        return ops.transition(inputs, scale, shift, keras.ops.convert_to_tensor(self.kernel), dropout)
+
+    def _drop(self, x):
+        return keras.random.dropout(x, self.dropout_rate, seed=self.seed_generator)
+
+    def _check_size(self, shape):
+        if any(size is not None and size < 2 for size in shape[1:3]):
+            raise ValueError(
+                f"The image has become too small for the 2x2 pool of layer {self.name!r}: give the network images of "
+                f"at least its total stride. Received: {shape[1]}x{shape[2]} pixels"
+            )
+
+    def compute_output_shape(self, input_shape):
+        self._check_size(input_shape)
+        batch, height, width, _ = input_shape
+        kept = transition_channels(self.theta, channels_of(input_shape, self))
+        return batch, height and height // 2, width and width // 2, kept
+
+    def get_config(self):
+        return {**super().get_config(), "theta": self.theta, "dropout_rate": self.dropout_rate, "seed": self.seed}

@@ -1,0 +1,25 @@
+"""DenseNets as functional Keras models."""
+
+from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid
+from keras_densenet.models.variants import (
+    DenseNet121,
+    DenseNet161,
+    DenseNet169,
+    DenseNet201,
+    DenseNet264,
+    create_model,
+    list_models,
+)
+
+__all__ = [
+    "DenseNet",
+    "DenseNet121",
+    "DenseNet161",
+    "DenseNet169",
+    "DenseNet201",
+    "DenseNet264",
+    "DenseNetModel",
+    "create_model",
+    "feature_pyramid",
+    "list_models",
+]

@@ -1,0 +1,226 @@
+"""DenseNet: the layers put together into a functional model."""
+
+import keras
+
+from keras_densenet import layers
+from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.weights.files import load_file
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class DenseNetModel(keras.Model):
+    """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it."""
+
+    @property
+    def architecture(self):
+        """The `Architecture` of this model, read off its layers."""
+        blocks = self._layers_of(layers.DenseBlock)
+        stem, (transition, *_) = self._stem, self._layers_of(layers.Transition) or [None]
+        return Architecture(
+            blocks=tuple(block.num_layers for block in blocks),
+            growth_rate=blocks[0].growth_rate,
+            bottleneck=blocks[0].bottleneck,
+            theta=transition.theta if transition else 1.0,
+            stem="imagenet" if isinstance(stem, layers.ImageNetStem) else "cifar",
+            stem_channels=stem.filters,
+            dropout_rate=blocks[0].dropout_rate,
+            classes=self.layers[-1].units if isinstance(self.layers[-1], keras.layers.Dense) else None,
+            input_shape=tuple(stem.input.shape[1:]),
+        )
+
+    @property
+    def pyramid_outputs(self):
+        """Features by level, symbolic: `{"P1": ..., ..., "P5": ...}`, where level p has stride 2**p.
+
+        P1 is the ImageNet stem before its pool; then comes every block, as it leaves the block (all its features,
+        before the transition's BN); the last level is the head's, BN - ReLU over the last block. A CIFAR network has
+        P0, P1 and P2.
+        """
+        stem, blocks = self._stem, self._layers_of(layers.DenseBlock)
+        is_imagenet = isinstance(stem, layers.ImageNetStem)
+        outputs = {"P1": stem.output} if is_imagenet else {}
+        for level, block in enumerate([*blocks[:-1], self._head], 2 if is_imagenet else 0):
+            outputs[f"P{level}"] = block.output
+        return outputs
+
+    def reset_classifier(self, classes, classifier_activation="softmax", pooling="avg"):
+        """Makes a model with a new classifier on the same backbone; the two share their weights.
+
+        Args:
+            classes: outputs of the new classifier.
+            classifier_activation: its activation; None gives logits.
+            pooling: "avg" or "max", over the image before the classifier.
+
+        Returns:
+            A `DenseNetModel`; `self` is left as it was.
+        """
+        check_count("classes", classes)
+        pooled = _pool(self._head.output, _check_pooling(pooling, needed=True))
+        outputs = _classifier(classes, classifier_activation)(pooled)
+        return DenseNetModel(self.inputs, outputs, name=self.name)
+
+    @property
+    def _stem(self):
+        return self._layers_of((layers.ImageNetStem, layers.CifarStem))[0]
+
+    @property
+    def _head(self):
+        return self._layers_of(layers.Head)[0]
+
+    def _layers_of(self, kind):
+        return [layer for layer in self.layers if isinstance(layer, kind)]
+
+
+def DenseNet(
+    blocks=None,
+    depth=None,
+    growth_rate=12,
+    bottleneck=True,
+    theta=0.5,
+    stem=None,
+    stem_channels=None,
+    dropout_rate=0.0,
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name="densenet",
+):
+    """Builds any DenseNet of the paper.
+
+    Args:
+        blocks: layers of each dense block, such as `(6, 12, 24, 16)`. Give this or `depth`.
+        depth: L, for the paper's three equal blocks: 3n + 4 without bottleneck, 6n + 4 with.
+        growth_rate: k, the channels that every layer adds.
+        bottleneck: whether layers have a 1x1 bottleneck of 4k channels (-B).
+        theta: compression of the transitions, in (0, 1]; 1 keeps all channels, less is -C.
+        stem: "imagenet" (7x7/2, BN, ReLU, 3x3/2 max-pool) or "cifar" (a bare 3x3 convolution). Default: "imagenet"
+            with `blocks`, "cifar" with `depth`.
+        stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC.
+        dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
+        include_top: whether to end in global average pooling and a classifier.
+        weights: None (random), or the path of a `.weights.h5` file of this package for the same architecture.
+        input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image.
+        input_shape: `(height, width, channels)` of the image, without `input_tensor`; sizes may be None, any number
+            of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem, `(32, 32, 3)`;
+            without it `(None, None, 3)`.
+        pooling: without the classifier: None (features `(batch, h, w, channels)`), "avg" or "max"
+            (`(batch, channels)`).
+        classes: classifier outputs.
+        classifier_activation: of the classifier; None gives logits.
+        name: of the model.
+
+    Returns:
+        A `DenseNetModel`, a functional `keras.Model`.
+
+    Raises:
+        ValueError: names the argument, what was received and what is allowed.
+
+    Example:
+        >>> model = keras_densenet.DenseNet(depth=100, growth_rate=12, classes=10)  # DenseNet-BC-100-12, 0.77 M
+
+    Source: Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            'keras_densenet computes in NHWC: call keras.config.set_image_data_format("channels_last"). '
+            f"Received: {keras.config.image_data_format()!r}"
+        )
+    pooling = _check_pooling(pooling, needed=include_top)
+    if input_tensor is not None:
+        if not keras.backend.is_keras_tensor(input_tensor) or len(input_tensor.shape) != 4:
+            raise ValueError(
+                f"input_tensor must be a Keras tensor (batch, height, width, channels). Received: {input_tensor!r}"
+            )
+        if input_shape is not None and tuple(input_shape) != tuple(input_tensor.shape[1:]):
+            raise ValueError(
+                "input_shape must be left out, or equal the shape of input_tensor. "
+                f"Received: input_shape={tuple(input_shape)}, input_tensor of {tuple(input_tensor.shape[1:])}"
+            )
+        input_shape = tuple(input_tensor.shape[1:])
+    plan = Architecture.plan(
+        blocks=blocks,
+        depth=depth,
+        growth_rate=growth_rate,
+        bottleneck=bottleneck,
+        theta=theta,
+        stem=stem,
+        stem_channels=stem_channels,
+        dropout_rate=dropout_rate,
+        include_top=include_top,
+        classes=classes,
+        input_shape=input_shape,
+    )
+
+    image = keras.Input(plan.input_shape, name="image") if input_tensor is None else input_tensor
+    x = image
+    for stage in plan.stages:
+        x = _layer(stage, plan)(x)
+    x = _pool(x, pooling)
+    if include_top:
+        x = _classifier(classes, classifier_activation)(x)
+    inputs = image if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+    model = DenseNetModel(inputs, x, name=name)
+    if weights is not None:
+        load_file(model, weights)
+    return model
+
+
+def feature_pyramid(model, levels=None):
+    """Makes a model of a DenseNet's pyramid features, for detection and segmentation heads; weights are shared.
+
+    Args:
+        model: a `DenseNetModel`.
+        levels: names from `model.pyramid_outputs`, such as `["P3", "P4", "P5"]`. Default: all.
+
+    Returns:
+        A `keras.Model` from the model's inputs to a dict of features `{level: (batch, h, w, channels)}`.
+
+    Raises:
+        ValueError: for a level that the model does not have.
+    """
+    outputs = model.pyramid_outputs
+    levels = list(outputs if levels is None else levels)
+    if unknown := [level for level in levels if level not in outputs]:
+        raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
+    return keras.Model(model.inputs, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
+
+
+def _layer(stage, plan):
+    if stage.kind == "stem":
+        stem = layers.ImageNetStem if plan.stem == "imagenet" else layers.CifarStem
+        return stem(stage.out_channels, name=stage.name)
+    if stage.kind == "pool":
+        return layers.StemPool(name=stage.name)
+    if stage.kind == "block":
+        return layers.DenseBlock(
+            stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, name=stage.name
+        )
+    if stage.kind == "transition":
+        return layers.Transition(plan.theta, dropout_rate=plan.dropout_rate, name=stage.name)
+    return layers.Head(name=stage.name)
+
+
+def _pool(x, pooling):
+    if pooling is None:
+        return x
+    kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
+    return kind(name="pool", dtype=_wide_dtype())(x)
+
+
+def _classifier(classes, activation):
+    return keras.layers.Dense(classes, activation, name="classifier", dtype=_wide_dtype())
+
+
+def _wide_dtype():
+    dtype = keras.config.dtype_policy().variable_dtype
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _check_pooling(pooling, needed):
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f'pooling must be None, "avg" or "max". Received: pooling={pooling!r}')
+    return "avg" if needed and pooling is None else pooling

@@ -1,0 +1,30 @@
+"""The transition between two dense blocks: BN - ReLU - 1x1 convolution - 2x2 average pool."""
+
+import tensorflow as tf
+
+from keras_densenet.ops.normalization import affine_relu
+
+
+def transition(x, scale, shift, kernel, dropout=None):
+    """Runs a transition whose batch normalisation is given as an affine map.
+
+    Pooling and a 1x1 convolution are linear and commute, so the pool comes first: a quarter of the products. Only
+    dropout, which the paper puts between the two, keeps the published order.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        scale, shift: `(channels,)`.
+        kernel: `(1, 1, channels, kept)`.
+        dropout: function of one tensor, or None.
+
+    Returns:
+        `(batch, height // 2, width // 2, kept)`.
+    """
+    y = affine_relu(x, scale, shift)
+    if dropout is None:
+        return tf.nn.conv2d(_pool(y), kernel, 1, "VALID")
+    return _pool(dropout(tf.nn.conv2d(y, kernel, 1, "VALID")))
+
+
+def _pool(x):
+    return tf.nn.avg_pool2d(x, 2, 2, "VALID")
