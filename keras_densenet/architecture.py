@@ -31,7 +31,7 @@ class Architecture:
         bottleneck: whether a layer is BN-ReLU-1x1-BN-ReLU-3x3 (-B) or BN-ReLU-3x3 (plain).
         theta: compression of the transitions, in (0, 1]; they keep floor(theta * channels).
         stem: "imagenet" (7x7/2, BN, ReLU, 3x3/2 max-pool) or "cifar" (a bare 3x3 convolution).
-        stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC (paper, section 4.2).
+        stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC (section 4.2).
         dropout_rate: dropout after every convolution but the stem's.
         classes: classifier outputs, or None for a network without one.
         input_shape: `(height, width, channels)`; height and width may be None.

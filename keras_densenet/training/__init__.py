@@ -1,0 +1,6 @@
+"""Training a network on a data set, in a folder that a killed run continues from."""
+
+from keras_densenet.training.recipe import Recipe
+from keras_densenet.training.run import evaluate, load_model, train
+
+__all__ = ["Recipe", "evaluate", "load_model", "train"]

@@ -1,0 +1,60 @@
+"""What a person sees while a network trains."""
+
+import time
+
+import keras
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar for the running epoch with loss, accuracy and images per second, and a line for each finished one.
+
+    Args:
+        console: a `rich.console.Console`.
+        batch_size: images in a batch.
+    """
+
+    def __init__(self, console, batch_size):
+        super().__init__()
+        self.console, self.batch_size = console, batch_size
+
+    def on_train_begin(self, logs=None):
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console, transient=True)
+        self.task = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        first = self.task is None
+        if first:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.params["steps"], news="compiling with XLA ...")
+        self.bar.reset(self.task, description=f"epoch {epoch + 1}/{self.params['epochs']}")
+        self.started, self.images = (None if first else time.perf_counter()), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.started is None:  # the first batch was compilation
+            self.started = time.perf_counter()
+        else:
+            self.images += self.batch_size
+        self.bar.update(self.task, completed=batch + 1, news=f"{_figures(logs)}  {self.rate():,.0f} images/s")
+
+    def rate(self):
+        """Images per second of training in this epoch."""
+        return self.images / max(time.perf_counter() - self.started, 1e-9)
+
+    def on_test_begin(self, logs=None):
+        if getattr(self, "task", None) is not None:
+            self.epoch_rate = self.rate()
+            self.bar.update(self.task, news="validating ...")
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = f"epoch {epoch + 1:3d}/{self.params['epochs']}  {_figures(logs)}  {self.epoch_rate:6,.0f} images/s"
+        self.console.print(line, highlight=False)
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+
+def _figures(logs):
+    names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs]
+    return "  ".join(f"{name} {float(logs[name]):.4f}" for name in names)
