@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 console = rich.console.Console()
 DATA = {"digits": data.load_digits}
+QUICKSTART = {"depth": 16, "growth_rate": 12}
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 Data = Annotated[str, typer.Option(help="Data set: " + ", ".join(DATA) + ".")]
@@ -150,8 +151,7 @@ def quickstart(
 
     Example: keras-densenet quickstart
     """
-    network = {"depth": 22, "growth_rate": 12}
-    state = _train(network, "digits", training.Recipe(epochs=epochs), out)
+    state = _train(QUICKSTART, "digits", training.Recipe(epochs=epochs), out)
     target = serving.export_saved_model(training.load_model(out)[0], out / "served", "digits")
     console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
     test = data.load_digits().test

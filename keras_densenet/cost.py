@@ -74,7 +74,7 @@ class Cost:
     def _each(self, name):
         if self.input_values is None:
             raise ValueError(
-                f"{name} depends on the image size, which is unknown: give input_shape=(height, width, channels) to cost"
+                f"{name} depends on the image size, which is unknown: give cost(..., input_shape=(height, width, 3))"
             )
         return [getattr(stage, name) for stage in self.stages]
 

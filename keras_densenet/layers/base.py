@@ -80,7 +80,7 @@ class PaperLayer(keras.layers.Layer):
 
     def save_own_variables(self, store):
         for variable in self._own_variables():
-            store[variable.name] = variable
+            store[variable.name] = keras.ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store):
         variables = {variable.name: variable for variable in self._own_variables()}

@@ -138,6 +138,8 @@ class _History(keras.callbacks.Callback):
         if first_epoch:
             with open(self.file, newline="") as file:
                 rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            for row in rows:
+                row["epoch"] = int(row["epoch"])
             self.rows = [row for row in rows if row["epoch"] <= first_epoch]
 
     def on_epoch_begin(self, epoch, logs=None):
