@@ -73,12 +73,11 @@ class DenseBlock(PaperLayer):
         )
 
     def call(self, inputs, training=None):
-        statistics = dropout = None
-        if not self.uses_batch_statistics(training):
-            statistics = self._moving_statistics()
-        if training and self.dropout_rate:
-            dropout = self._drop
         weights = [ops.LayerWeights(*map(tf.convert_to_tensor, h)) for h in self.h]
+        if not training:
+            return ops.dense_block_inference(inputs, weights, self.epsilon, self._moving_statistics())
+        statistics = None if self.uses_batch_statistics(training) else self._moving_statistics()
+        dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if self.dropout_rate else None
         features, used = ops.dense_block(inputs, weights, self.epsilon, statistics, dropout)
         if statistics is None:
             self.update_statistics(self.feature_statistics, used.features)
@@ -89,9 +88,6 @@ class DenseBlock(PaperLayer):
     def _moving_statistics(self):
         tensors = tf.nest.map_structure(tf.convert_to_tensor, [self.feature_statistics, *self.bottleneck_statistics])
         return ops.BlockStatistics(tensors[0], tuple(tensors[1:]))
-
-    def _drop(self, x, index):
-        return keras.random.dropout(x, self.dropout_rate, seed=self.seed_generator)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], channels_of(input_shape, self) + self.num_layers * self.growth_rate)

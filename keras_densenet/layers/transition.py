@@ -48,12 +48,9 @@ class Transition(PaperLayer):
 
     def call(self, inputs, training=None):
         self._check_size(inputs.shape)
-        dropout = self._drop if training and self.dropout_rate else None
+        dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
         scale, shift = self.normalise(inputs, self.norm, training)
         return ops.transition(inputs, scale, shift, keras.ops.convert_to_tensor(self.kernel), dropout)
-
-    def _drop(self, x):
-        return keras.random.dropout(x, self.dropout_rate, seed=self.seed_generator)
 
     def _check_size(self, shape):
         if any(size is not None and size < 2 for size in shape[1:3]):

@@ -12,7 +12,7 @@ def moments(x):
     Returns:
         `(mean, variance)`, each `(channels,)`, in float32 or wider.
     """
-    return tf.nn.moments(_wide(x), [0, 1, 2])
+    return tf.nn.moments(wide(x), [0, 1, 2])
 
 
 def scale_and_shift(gamma, beta, mean, variance, epsilon):
@@ -32,8 +32,9 @@ def scale_and_shift(gamma, beta, mean, variance, epsilon):
 
 def affine_relu(x, scale, shift):
     """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`."""
-    return tf.cast(tf.nn.relu(_wide(x) * scale + shift), x.dtype)
+    return tf.cast(tf.nn.relu(wide(x) * scale + shift), x.dtype)
 
 
-def _wide(x):
+def wide(x):
+    """`x` in float32, or as it is where it is that wide already."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.normalization import affine_relu
 
 
@@ -15,15 +16,15 @@ def transition(x, scale, shift, kernel, dropout=None):
         x: `(batch, height, width, channels)`.
         scale, shift: `(channels,)`.
         kernel: `(1, 1, channels, kept)`.
-        dropout: function of one tensor, or None.
+        dropout: a `Dropout`, or None.
 
     Returns:
         `(batch, height // 2, width // 2, kept)`.
     """
     y = affine_relu(x, scale, shift)
     if dropout is None:
-        return tf.nn.conv2d(_pool(y), kernel, 1, "VALID")
-    return _pool(dropout(tf.nn.conv2d(y, kernel, 1, "VALID")))
+        return convolve(_pool(y), kernel)
+    return _pool(dropout(convolve(y, kernel), 0))
 
 
 def _pool(x):

@@ -1,0 +1,29 @@
+"""What only XLA has, each behind a function that also works without it."""
+
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.python.framework import ops as graphs
+from tensorflow.python.ops import control_flow_util
+
+
+def is_compiling():
+    """Whether what is being traced will be compiled by XLA, here or in a function around this one."""
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graphs.get_default_graph())
+
+
+def barrier(tensors):
+    """Passes tensors through unchanged, and keeps XLA from merging what follows with what came before."""
+    return gen_xla_ops.xla_optimization_barrier(list(tensors)) if is_compiling() else list(tensors)
+
+
+def add_in_place(buffer, index, part):
+    """`buffer[index, ..., :channels] += part`, in place where `buffer` is not used any more.
+
+    Args:
+        buffer: `(slices, ...)`, under XLA.
+        index: scalar int tensor.
+        part: the shape of `buffer[index]`, with fewer channels.
+    """
+    start = tf.stack([index] + [0] * (len(buffer.shape) - 1))
+    old = buffer[index, ..., : part.shape[-1]]
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, (old + part)[None], start)
