@@ -13,6 +13,7 @@ from keras_densenet.models import (
     DenseNetModel,
     create_model,
     feature_pyramid,
+    fold,
     list_models,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "cost",
     "create_model",
     "feature_pyramid",
+    "fold",
     "layers",
     "list_models",
 ]

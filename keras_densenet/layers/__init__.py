@@ -1,8 +1,20 @@
 """Keras layers of a DenseNet: they own weights and configuration and call `keras_densenet.ops`."""
 
 from keras_densenet.layers.dense_block import DenseBlock
+from keras_densenet.layers.folded import FoldedDenseBlock, FoldedHead, FoldedImageNetStem, FoldedTransition
 from keras_densenet.layers.head import Head
 from keras_densenet.layers.stems import CifarStem, ImageNetStem, StemPool
 from keras_densenet.layers.transition import Transition
 
-__all__ = ["CifarStem", "DenseBlock", "Head", "ImageNetStem", "StemPool", "Transition"]
+__all__ = [
+    "CifarStem",
+    "DenseBlock",
+    "FoldedDenseBlock",
+    "FoldedHead",
+    "FoldedImageNetStem",
+    "FoldedTransition",
+    "Head",
+    "ImageNetStem",
+    "StemPool",
+    "Transition",
+]

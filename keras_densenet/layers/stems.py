@@ -81,9 +81,12 @@ class ImageNetStem(Stem):
         self.norm = self.add_norm("norm", self.filters)
 
     def call(self, inputs, training=None):
-        padded = keras.ops.pad(inputs, [[0, 0], [3, 3], [3, 3], [0, 0]])
-        x = keras.ops.conv(padded, self.kernel, strides=2)
+        x = self.convolve(inputs)
         return ops.affine_relu(x, *self.normalise(x, self.norm, training))
+
+    def convolve(self, images):
+        padded = keras.ops.pad(images, [[0, 0], [3, 3], [3, 3], [0, 0]])
+        return keras.ops.conv(padded, self.kernel, strides=2)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -96,6 +99,7 @@ class StemPool(keras.layers.Layer):
 
     Call arguments:
         inputs: `(batch, height, width, channels)`, not negative.
+        training: whether to use the gradient that is written for training.
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), channels)`.
@@ -103,8 +107,8 @@ class StemPool(keras.layers.Layer):
     Source: the paper, table 1.
     """
 
-    def call(self, inputs):
-        return ops.stem_pool(inputs)
+    def call(self, inputs, training=None):
+        return ops.stem_pool_in_training(inputs) if training else ops.stem_pool(inputs)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

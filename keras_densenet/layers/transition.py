@@ -43,7 +43,7 @@ class Transition(PaperLayer):
     def build(self, input_shape):
         channels = channels_of(input_shape, self)
         self.norm = self.add_norm("norm", channels)
-        self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, transition_channels(self.theta, channels)))
+        self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, self.kept_channels(channels)))
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def call(self, inputs, training=None):
@@ -51,6 +51,10 @@ class Transition(PaperLayer):
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
         scale, shift = self.normalise(inputs, self.norm, training)
         return ops.transition(inputs, scale, shift, keras.ops.convert_to_tensor(self.kernel), dropout)
+
+    def kept_channels(self, channels):
+        """How many of so many channels come out."""
+        return transition_channels(self.theta, channels)
 
     def _check_size(self, shape):
         if any(size is not None and size < 2 for size in shape[1:3]):
@@ -62,7 +66,7 @@ class Transition(PaperLayer):
     def compute_output_shape(self, input_shape):
         self._check_size(input_shape)
         batch, height, width, _ = input_shape
-        kept = transition_channels(self.theta, channels_of(input_shape, self))
+        kept = self.kept_channels(channels_of(input_shape, self))
         return batch, height and height // 2, width and width // 2, kept
 
     def get_config(self):

@@ -1,6 +1,7 @@
 """DenseNets as functional Keras models."""
 
 from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid
+from keras_densenet.models.folding import fold
 from keras_densenet.models.variants import (
     DenseNet121,
     DenseNet161,
@@ -21,5 +22,6 @@ __all__ = [
     "DenseNetModel",
     "create_model",
     "feature_pyramid",
+    "fold",
     "list_models",
 ]

@@ -1,9 +1,9 @@
 """The gradient of a dense block in training, written by hand.
 
 With reader l seeing C_l channels x, `s = gamma * rstd`, `t = beta - s * mean`, and `m` the gradient that passes its
-ReLU: the features' gradient G gathers `m * s`, and what flows through a feature's mean and variance needs nothing but the
-readers' sums over pixels, S1 = sum m and S2 = sum m * (x - mean), which are their gradients of beta and gamma anyway.
-So it is applied once per feature, when its last reader is done.
+ReLU: the features' gradient G gathers `m * s`, and what flows through a feature's mean and variance needs nothing but
+the readers' sums over pixels, S1 = sum m and S2 = sum m * (x - mean), which are their gradients of beta and gamma
+anyway. So it is applied once per feature, when its last reader is done.
 """
 
 import tensorflow as tf

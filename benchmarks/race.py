@@ -1,0 +1,160 @@
+"""Times contestants against each other: each in its own process, taking turns in one run."""
+
+import csv
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import rich.console
+import rich.progress
+import rich.table
+
+from benchmarks.contestants import NEEDS, TASKS
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+console = rich.console.Console(width=150)
+
+
+def race(task, network, batch_size, rounds, only=()):
+    """Runs all installed contestants in turns.
+
+    Args:
+        task: "train" or "infer".
+        network: a name from `list_models()`.
+        batch_size: images in a batch.
+        rounds: timed steps of each, after one that compiles and one that warms up.
+        only: names of the contestants, if not all.
+
+    Returns:
+        A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, buffers, peak_rss.
+    """
+    names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
+    workers, rows = {}, []
+    with rich.progress.Progress(console=console, transient=True) as bar:
+        todo = bar.add_task(f"{task} {network} batch {batch_size}", total=len(names) * (rounds + 2))
+
+        def ask(name, what):
+            worker = workers[name]
+            worker.stdin.write(what + "\n")
+            worker.stdin.flush()
+            answer = worker.stdout.readline()
+            bar.advance(todo)
+            if not answer:
+                raise RuntimeError(f"{name} failed on {network}")
+            return json.loads(answer)
+
+        try:
+            for name in names:
+                workers[name] = subprocess.Popen(
+                    _command(task, name, network, batch_size),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+                first = {"first_call": ask(name, "step")["seconds"]}
+                rows.append({"task": task, "network": network, "batch": batch_size, "name": name, **first})
+                ask(name, "step")
+            seconds = {name: [] for name in names}
+            for _ in range(rounds):
+                for name in names:
+                    seconds[name].append(ask(name, "step")["seconds"])
+            for row in rows:
+                times = seconds[row["name"]]
+                low, _, high = statistics.quantiles(times, n=4)
+                row.update(seconds=statistics.median(times), spread=high - low, **ask(row["name"], "end"))
+        finally:
+            for worker in workers.values():
+                worker.kill()
+                worker.wait()
+        for row in rows:
+            bar.update(todo, description=f"memory of {row['name']}")
+            row["buffers"] = buffers(task, row["name"], network, batch_size) if "XLA" in row["name"] else None
+    return rows
+
+
+def buffers(task, name, network, batch_size):
+    """Bytes of temporary buffers of a contestant's XLA program; in a run apart, since dumping it takes time."""
+    with tempfile.TemporaryDirectory() as dump:
+        environment = {**os.environ, "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
+        command = _command(task, name, network, batch_size)
+        subprocess.run(command, input="step\n", env=environment, text=True, capture_output=True, check=True)
+        found = []
+        for report in pathlib.Path(dump).glob("*memory-usage-report.txt"):
+            found += re.findall(r"size ([\d.]+)(B|KiB|MiB|GiB), preallocated-temp", report.read_text())
+    powers = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}
+    return max(round(float(size) * 2 ** powers[unit]) for size, unit in found)
+
+
+def _command(task, name, network, batch_size):
+    return [sys.executable, "-m", "benchmarks.worker", task, name, network, str(batch_size)]
+
+
+def show(title, rows):
+    """Prints a table of what `race` found, and writes it to `results/<title>.csv` and `.png`."""
+    best = min(row["seconds"] for row in rows if row["name"].startswith("ordinary Keras"))
+    table = rich.table.Table(
+        "contestant", "median", "spread", "speed", "first call", "buffers", "peak RSS", title=title
+    )
+    for row in rows:
+        row["speed"] = best / row["seconds"]
+        table.add_row(
+            row["name"],
+            f"{row['seconds']:.3f} s",
+            f"{row['spread']:.3f} s",
+            f"{row['speed']:.2f}x",
+            f"{row['first_call']:.0f} s",
+            f"{row['buffers'] / 1e6:,.0f} MB" if row["buffers"] else "",
+            f"{row['peak_rss'] / 1e6:,.0f} MB",
+        )
+    console.print(table, caption := f"speed: against the faster mode of ordinary Keras. {machine()}")
+    save(title, rows)
+    _draw(title, rows, caption)
+
+
+def save(title, rows):
+    """Writes rows to `results/<title>.csv`, the machine with them."""
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / f"{title}.csv", "w", newline="") as file:
+        file.write(f"# {machine()}\n")
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def machine():
+    """The machine and the versions in one line."""
+    text = pathlib.Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    model = next((line.split(":")[1].strip() for line in text.splitlines() if "model name" in line), platform.machine())
+    names = [
+        name for name in ("tensorflow", "keras", "torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)
+    ]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    return f"{datetime.date.today()}, {model}, {os.cpu_count()} cores and threads; {versions}"
+
+
+def _installed(name):
+    return all(importlib.util.find_spec(module) for word, module in NEEDS.items() if word in name)
+
+
+def _draw(title, rows, caption):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.6 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    ours = ["tab:blue" if row["name"].startswith("keras_densenet") else "silver" for row in rows]
+    axes.barh([row["name"] for row in rows], [row["seconds"] for row in rows], color=ours)
+    axes.bar_label(axes.containers[0], fmt="%.2f s", padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"seconds per step, median\n{caption}", fontsize=7)
+    axes.set_title(title)
+    figure.savefig(RESULTS / f"{title}.png", dpi=110)

@@ -1,0 +1,32 @@
+"""One contestant in a process of its own: python -m benchmarks.worker TASK CONTESTANT NETWORK BATCH_SIZE.
+
+Answers every line on standard input with a line of JSON: "step" as often as asked, then "end".
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+
+def main():
+    task, contestant, network, batch_size = sys.argv[1:]
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever libraries print does not mix with the answers
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from benchmarks.contestants import TASKS
+
+    step = TASKS[task][contestant](network, int(batch_size))
+    for line in sys.stdin:
+        before = time.perf_counter()
+        if line.strip() == "end":
+            answer = {"peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        else:
+            step()
+            answer = {"seconds": time.perf_counter() - before}
+        out.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The layers in their inference form: batch normalisation folded away, made by `keras_densenet.fold`.
+
+Each is the layer that it came from with other weights, all constant: a reader's normalisation is one precomputed scale
+and shift, and a normalisation behind a convolution is part of its kernel and bias.
+"""
+
+import keras
+import tensorflow as tf
+
+from keras_densenet import ops
+from keras_densenet.layers.base import channels_of
+from keras_densenet.layers.dense_block import DenseBlock
+from keras_densenet.layers.head import Head
+from keras_densenet.layers.stems import ImageNetStem
+from keras_densenet.layers.transition import Transition
+
+
+class _Folded:
+    """Adds constant weights."""
+
+    def add_affine(self, name, channels):
+        """Adds a reader's `(scale, shift)`, which mixed precision leaves in float32."""
+        return tuple(
+            self.add_weight(name=name + part, shape=(channels,), trainable=False, autocast=False)
+            for part in ("scale", "shift")
+        )
+
+    def add_constant(self, name, *shape):
+        return self.add_weight(name=name, shape=shape, trainable=False)
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class FoldedImageNetStem(_Folded, ImageNetStem):
+    """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`."""
+
+    def build(self, input_shape):
+        shape = (self.kernel_size, self.kernel_size, channels_of(input_shape, self), self.filters)
+        self.kernel, self.bias = self.add_constant("conv_kernel", *shape), self.add_constant("conv_bias", self.filters)
+
+    def call(self, inputs):
+        return tf.nn.relu(self.convolve(inputs) + self.bias)
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class FoldedDenseBlock(_Folded, DenseBlock):
+    """`DenseBlock` for inference.
+
+    Weights of the l-th layer: `layer{l}_scale`, `layer{l}_shift`, `layer{l}_conv1_kernel`, and with a bottleneck
+    `layer{l}_conv1_bias`, `layer{l}_conv2_kernel`.
+    """
+
+    def build(self, input_shape):
+        channels, k = channels_of(input_shape, self), self.growth_rate
+        self.h = [self._add_layer(f"layer{i + 1}_", channels + i * k) for i in range(self.num_layers)]
+
+    def _add_layer(self, name, channels):
+        k, width = self.growth_rate, 4 * self.growth_rate
+        affine = self.add_affine(name, channels)
+        if not self.bottleneck:
+            return (*affine, self.add_constant(f"{name}conv1_kernel", 3, 3, channels, k))
+        return (
+            *affine,
+            self.add_constant(f"{name}conv1_kernel", 1, 1, channels, width),
+            self.add_constant(f"{name}conv1_bias", width),
+            self.add_constant(f"{name}conv2_kernel", 3, 3, width, k),
+        )
+
+    def call(self, inputs):
+        return ops.folded_dense_block(inputs, [ops.FoldedWeights(*map(tf.convert_to_tensor, h)) for h in self.h])
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class FoldedTransition(_Folded, Transition):
+    """`Transition` for inference: `scale`, `shift`, `conv_kernel`."""
+
+    def build(self, input_shape):
+        channels = channels_of(input_shape, self)
+        self.affine = self.add_affine("", channels)
+        self.kernel = self.add_constant("conv_kernel", 1, 1, channels, self.kept_channels(channels))
+
+    def call(self, inputs):
+        scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
+        return ops.transition(inputs, scale, shift, kernel)
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class FoldedHead(_Folded, Head):
+    """`Head` for inference: `scale`, `shift`."""
+
+    def build(self, input_shape):
+        self.affine = self.add_affine("", channels_of(input_shape, self))
+
+    def call(self, inputs):
+        return ops.affine_relu(inputs, *map(tf.convert_to_tensor, self.affine))
