@@ -1,6 +1,7 @@
 """Who runs: each function builds one implementation and returns a step to time, a function without arguments.
 
-`network` is a name from `keras_densenet.list_models()`. All train with Nesterov momentum SGD on one fixed batch.
+A `plan` has the fields of `keras_densenet.Architecture` and the network's name. All train with Nesterov momentum SGD on
+one fixed batch. TensorFlow and torch do not bear each other in one process, so each is imported where it is used.
 """
 
 import functools
@@ -8,51 +9,56 @@ import tempfile
 
 import numpy as np
 
-import keras_densenet as kd
 
-
-def _batch(network, batch_size):
-    plan = kd.Architecture.plan(**kd.models.variants.variant(network))
+def _batch(plan, batch_size):
     random = np.random.default_rng(0)
     images = random.normal(size=(batch_size, *plan.input_shape)).astype("float32")
-    return images, random.integers(0, plan.classes, batch_size), plan
+    return images, random.integers(0, plan.classes, batch_size)
 
 
-def _ours(network):
-    return kd.create_model(network)
+def _ours(plan):
+    import keras_densenet as kd
+
+    return kd.create_model(plan.name)
 
 
-def _ordinary(network):
+def _folded(plan):
+    import keras_densenet as kd
+
+    return kd.fold(_ours(plan))
+
+
+def _ordinary(plan):
     """keras.applications' network where it has it, the paper's plain composition of Keras' layers elsewhere."""
     import keras
 
-    if network in ("densenet121", "densenet169", "densenet201"):
-        return getattr(keras.applications, network.replace("densenet", "DenseNet"))(weights=None)
+    if plan.name in ("densenet121", "densenet169", "densenet201"):
+        return getattr(keras.applications, plan.name.replace("densenet", "DenseNet"))(weights=None)
     from tests.oracle import plain_model
 
-    return plain_model(kd.create_model(network))
+    return plain_model(_ours(plan))
 
 
-def _keras_train(build, xla, network, batch_size):
+def _keras_train(build, xla, plan, batch_size):
     import keras
 
-    images, labels, _ = _batch(network, batch_size)
-    model = build(network)
+    images, labels = _batch(plan, batch_size)
+    model = build(plan)
     model.compile(keras.optimizers.SGD(0.01, 0.9, nesterov=True), "sparse_categorical_crossentropy", jit_compile=xla)
     assert model.jit_compile == xla
     return lambda: model.train_on_batch(images, labels)
 
 
-def _keras_infer(build, xla, network, batch_size):
+def _keras_infer(build, xla, plan, batch_size):
     import tensorflow as tf
 
-    images = tf.constant(_batch(network, batch_size)[0])
-    model = build(network)
+    images = tf.constant(_batch(plan, batch_size)[0])
+    model = build(plan)
     run = tf.function(functools.partial(model, training=False), jit_compile=xla)
     return lambda: run(images).numpy()
 
 
-def _torch_model(network, plan):
+def _torch_model(plan):
     import torch
     import torchvision
 
@@ -76,12 +82,12 @@ def _torch_images(images):
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def _torch_train(network, batch_size):
+def _torch_train(plan, batch_size):
     import torch
 
-    images, labels, plan = _batch(network, batch_size)
+    images, labels = _batch(plan, batch_size)
     images, labels = _torch_images(images), torch.from_numpy(labels)
-    model = _torch_model(network, plan).train()
+    model = _torch_model(plan).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
 
     def step():
@@ -94,11 +100,11 @@ def _torch_train(network, batch_size):
     return step
 
 
-def _torch_infer(compiled, network, batch_size):
+def _torch_infer(compiled, plan, batch_size):
     import torch
 
-    images, _, plan = _batch(network, batch_size)
-    images, model = _torch_images(images), _torch_model(network, plan).eval()
+    images = _batch(plan, batch_size)[0]
+    images, model = _torch_images(images), _torch_model(plan).eval()
     model = torch.compile(model) if compiled else model
 
     def step():
@@ -108,13 +114,13 @@ def _torch_infer(compiled, network, batch_size):
     return step
 
 
-def _onnxruntime_infer(network, batch_size):
+def _onnxruntime_infer(plan, batch_size):
     import onnxruntime
     import torch
 
-    images, _, plan = _batch(network, batch_size)
+    images = _batch(plan, batch_size)[0]
     with tempfile.TemporaryDirectory() as folder:
-        model = _torch_model(network, plan).eval()
+        model = _torch_model(plan).eval()
         torch.onnx.export(model, (_torch_images(images),), f"{folder}/model.onnx", dynamo=True, verbose=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
@@ -123,18 +129,14 @@ def _onnxruntime_infer(network, batch_size):
     return lambda: session.run(None, given)
 
 
-def _openvino_infer(network, batch_size):
+def _openvino_infer(plan, batch_size):
     import openvino
 
-    images = _batch(network, batch_size)[0]
+    images = _batch(plan, batch_size)[0]
     with tempfile.TemporaryDirectory() as folder:
-        _ordinary(network).export(folder, verbose=False)
+        _ordinary(plan).export(folder, verbose=False)
         model = openvino.compile_model(openvino.convert_model(folder), "CPU", {"INFERENCE_NUM_THREADS": 2})
         return lambda: model(images)
-
-
-def _folded(network):
-    return kd.fold(_ours(network))
 
 
 TRAIN = {

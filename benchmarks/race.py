@@ -1,6 +1,7 @@
 """Times contestants against each other: each in its own process, taking turns in one run."""
 
 import csv
+import dataclasses
 import datetime
 import importlib.metadata
 import importlib.util
@@ -19,6 +20,8 @@ import rich.progress
 import rich.table
 
 from benchmarks.contestants import NEEDS, TASKS
+from keras_densenet import Architecture
+from keras_densenet.models.variants import variant
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 console = rich.console.Console(width=150)
@@ -96,7 +99,8 @@ def buffers(task, name, network, batch_size):
 
 
 def _command(task, name, network, batch_size):
-    return [sys.executable, "-m", "benchmarks.worker", task, name, network, str(batch_size)]
+    plan = {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
+    return [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)]
 
 
 def show(title, rows):

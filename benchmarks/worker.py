@@ -1,6 +1,7 @@
-"""One contestant in a process of its own: python -m benchmarks.worker TASK CONTESTANT NETWORK BATCH_SIZE.
+"""One contestant in a process of its own: python -m benchmarks.worker TASK CONTESTANT PLAN BATCH_SIZE.
 
-Answers every line on standard input with a line of JSON: "step" as often as asked, then "end".
+PLAN is the JSON of what `contestants` calls a plan. Every line on standard input is answered with a line of JSON:
+"step" as often as asked, then "end".
 """
 
 import json
@@ -8,16 +9,17 @@ import os
 import resource
 import sys
 import time
+import types
 
 
 def main():
-    task, contestant, network, batch_size = sys.argv[1:]
+    task, contestant, plan, batch_size = sys.argv[1:]
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print does not mix with the answers
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from benchmarks.contestants import TASKS
 
-    step = TASKS[task][contestant](network, int(batch_size))
+    step = TASKS[task][contestant](types.SimpleNamespace(**json.loads(plan)), int(batch_size))
     for line in sys.stdin:
         before = time.perf_counter()
         if line.strip() == "end":

@@ -57,7 +57,7 @@ class DenseNetModel(keras.Model):
         check_count("classes", classes)
         pooled = _pool(self._head.output, _check_pooling(pooling, needed=True))
         outputs = _classifier(classes, classifier_activation)(pooled)
-        return DenseNetModel(self.inputs, outputs, name=self.name)
+        return DenseNetModel(self.input, outputs, name=self.name)
 
     @property
     def _stem(self):
@@ -162,8 +162,8 @@ def DenseNet(
     x = _pool(x, pooling)
     if include_top:
         x = _classifier(classes, classifier_activation)(x)
-    inputs = image if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
-    model = DenseNetModel(inputs, x, name=name)
+    sources = keras.utils.get_source_inputs(image)
+    model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
         load_file(model, weights)
     return model
@@ -186,7 +186,7 @@ def feature_pyramid(model, levels=None):
     levels = list(outputs if levels is None else levels)
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
-    return keras.Model(model.inputs, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
+    return keras.Model(model.input, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
 
 
 def _layer(stage, plan):

@@ -25,8 +25,10 @@ def fold(model):
     pairs = []
 
     def clone(layer):
-        pairs.append((layer, _FOLDED.get(type(layer), type(layer)).from_config(layer.get_config())))
-        return pairs[-1][1]
+        new = _FOLDED.get(type(layer), type(layer)).from_config(layer.get_config())
+        new.trainable = new.trainable and not type(layer).__module__.startswith(layers.__name__)
+        pairs.append((layer, new))
+        return new
 
     folded = keras.models.clone_model(model, clone_function=clone, recursive=True)
     if not any(type(layer) in _FOLDED for layer, _ in pairs):
