@@ -1,0 +1,42 @@
+"""Fixtures of the whole suite."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras():
+    """Every test starts from the same seed and leaves neither layers nor settings behind."""
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.backend.clear_session(free_memory=False)  # a collection after every test would take minutes
+
+
+@pytest.fixture
+def float64():
+    """Layers and images in float64, in which two equal formulations agree to 1e-9."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+
+
+@pytest.fixture
+def fixed_dropout(monkeypatch):
+    """Makes dropout's masks a function of the tensor's shape alone, in our layers and in Keras'.
+
+    Both draw with `stateless_dropout`, from seeds of their own.
+    """
+
+    def dropout(x, rate, seed, **options):
+        kept = np.random.default_rng(x.shape.as_list()).random(x.shape) >= rate
+        return x * tf.cast(kept / (1 - rate), x.dtype)
+
+    monkeypatch.setattr(tf.nn.experimental, "stateless_dropout", dropout)

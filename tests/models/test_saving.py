@@ -1,0 +1,114 @@
+"""What is saved comes back, in a fresh process too: .keras, weights files, clones and configurations."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_densenet as kd
+from tests.oracle import images_like, randomise
+from tests.tiny import KINDS, network, run_fresh
+
+IMAGES = images_like((2, 9, 8, 3), "float32")
+
+LOAD_AND_PREDICT = """
+import sys
+import numpy as np, keras, keras_densenet
+folder = sys.argv[1]
+images = np.load(folder + "/images.npy")
+outputs = {}
+for name in sys.argv[2:]:
+    model = keras.models.load_model(f"{folder}/{name}.keras")
+    outputs[name] = model(images)
+    assert name == "pyramid" or isinstance(model, keras_densenet.DenseNetModel), type(model)
+    assert name == "pyramid" or model.pyramid_outputs.keys() == {"P0", "P1"}
+outputs["pyramid"] = outputs["pyramid"]["P1"]
+rebuilt = keras_densenet.DenseNet(
+    blocks=(2, 1), growth_rate=3, stem="cifar", input_shape=(9, 8, 3), classes=5, weights=folder + "/BC.weights.h5"
+)
+outputs["weights"] = rebuilt(images)
+np.savez(folder + "/outputs.npz", **outputs)
+"""
+
+
+def test_fresh_process_loads_every_kind_and_gives_the_same_outputs(tmp_path):
+    models = {kind: randomise(network(kind, dropout_rate=0.1)) for kind in ("plain", "B", "C")}
+    models["BC"] = randomise(network())
+    models["trained"] = network(classifier_activation=None)
+    models["trained"].compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    models["trained"].train_on_batch(IMAGES, np.array([1, 2]))
+    expected = {name: model(IMAGES) for name, model in models.items()}
+    models["pyramid"] = kd.feature_pyramid(models["BC"])
+    expected["pyramid"] = models["pyramid"](IMAGES)["P1"]
+    expected["weights"] = expected["BC"]
+    np.save(tmp_path / "images.npy", IMAGES)
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    models["BC"].save_weights(tmp_path / "BC.weights.h5")
+    run_fresh(LOAD_AND_PREDICT, tmp_path, *models)
+    outputs = np.load(tmp_path / "outputs.npz")
+    assert set(outputs.files) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(outputs[name], values, err_msg=name)
+
+
+def test_saved_model_holds_only_registered_layers(tmp_path):
+    network(stem="imagenet").save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert "Lambda" not in config
+    for name in ("DenseNetModel", "ImageNetStem", "StemPool", "DenseBlock", "Transition", "Head"):
+        assert f'"registered_name": "keras_densenet>{name}"' in config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+def test_configuration_and_weights_rebuild_the_network(kind, stem):
+    model = randomise(network(kind, stem, dropout_rate=0.1))
+    images = images_like((2, *model.input_shape[1:]), "float32")
+    for again in (keras.models.clone_model(model), type(model).from_config(model.get_config())):
+        assert isinstance(again, kd.DenseNetModel)
+        assert again.architecture == model.architecture
+        assert not {id(v) for v in again.weights} & {id(v) for v in model.weights}
+        again.set_weights(model.get_weights())
+        np.testing.assert_array_equal(again(images), model(images))
+
+
+def test_preprocessing_in_front_is_saved_with_the_network(tmp_path):
+    x = keras.layers.Rescaling(1 / 255)(keras.Input((9, 8, 3)))
+    model = network(input_tensor=x, input_shape=None)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(IMAGES * 255), model(IMAGES * 255))
+
+
+def test_frozen_layers_and_precision_are_saved(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = network()
+    model.get_layer("block1").trainable = False
+    model.save(tmp_path / "model.keras")
+    keras.config.set_dtype_policy("float32")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.get_layer("block1").trainable is False
+    assert again.get_layer("block2").compute_dtype == "bfloat16"
+    np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
+
+
+def test_training_goes_on_where_it_was_saved(tmp_path):
+    """Optimizer state included: the next step of the loaded network is the next step of the saved one."""
+    model = network(blocks=(1, 1))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    labels = np.array([1, 2])
+    model.train_on_batch(IMAGES, labels)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for _ in range(2):
+        assert again.train_on_batch(IMAGES, labels) == pytest.approx(model.train_on_batch(IMAGES, labels), rel=1e-5)
+
+
+def test_other_image_size_takes_the_same_weights():
+    model = randomise(network())
+    other = network(input_shape=(None, None, 3))
+    other.set_weights(model.get_weights())
+    np.testing.assert_allclose(other(IMAGES), model(IMAGES), rtol=1e-6)
