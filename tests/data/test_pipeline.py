@@ -51,5 +51,5 @@ def test_evaluation_sees_every_image_once_in_batches_of_one_shape(split):
 
 
 def test_a_batch_larger_than_the_data_is_refused(split):
-    with pytest.raises(ValueError, match="at most the 11 training images. Received: batch_size=12"):
+    with pytest.raises(ValueError, match=r"at most the 11 training images. Received: batch_size=12"):
         training_stream(split, 12, seed=0)

@@ -150,3 +150,11 @@ def test_image_that_proves_too_small_at_run_time_is_refused():
     model = network(input_shape=(None, None, 3))
     with pytest.raises(ValueError, match=r"too small for the 2x2 pool of layer 'transition1'.*Received: 1x4 pixels"):
         model(np.zeros((1, 1, 4, 3), "float32"))
+
+
+def test_image_that_proves_too_small_in_a_graph_of_unknown_size_is_refused():
+    """Keras' predict gives up static sizes after a few different ones; the mean over no pixel would be NaN."""
+    model = network(input_shape=(None, None, 3))
+    run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="too small for the 2x2 pool"):
+        run(np.zeros((1, 1, 4, 3), "float32"))

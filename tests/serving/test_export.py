@@ -35,6 +35,6 @@ def test_versions_count_up_and_none_is_overwritten(model, tmp_path):
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, "one"])
 def test_a_bad_version_is_refused(model, tmp_path, version):
-    with pytest.raises(ValueError, match="version must be a whole number >= 1. Received: version="):
+    with pytest.raises(ValueError, match=r"version must be a whole number >= 1. Received: version="):
         serving.export_saved_model(model, tmp_path, "net", version)
     assert not list(tmp_path.iterdir())

@@ -92,13 +92,13 @@ def test_the_model_takes_raw_pixels_and_knows_its_labels(finished, stripes):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(stripes, tmp_path):
-    with pytest.raises(RuntimeError, match="(?i)nan"):
+    with pytest.raises(RuntimeError, match=r"(?i)nan"):
         train(NETWORK, "stripes", stripes, Recipe(epochs=2, batch_size=16, learning_rate=1e30), tmp_path)
     assert not (tmp_path / "model.keras").exists()
 
 
 def test_a_missing_or_broken_model_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not there. Give a run's folder or a .keras file"):
+    with pytest.raises(FileNotFoundError, match=r"is not there. Give a run's folder or a .keras file"):
         load_model(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="has not finished"):
