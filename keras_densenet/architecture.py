@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Architecture:
         object.__setattr__(self, "blocks", tuple(map(int, self.blocks)))
         check_count("growth_rate", self.growth_rate)
         check_theta(self.theta)
+        object.__setattr__(self, "theta", float(self.theta))
         check_rate("dropout_rate", self.dropout_rate)
         if self.stem not in ("imagenet", "cifar"):
             raise ValueError(f'stem must be "imagenet" or "cifar". Received: stem={self.stem!r}')
@@ -188,14 +190,18 @@ def check_count(name, value):
 
 def check_theta(theta):
     """Raises ValueError unless `theta` is in (0, 1]."""
-    if not isinstance(theta, (int, float)) or not 0 < theta <= 1:
+    if not _is_number(theta) or not 0 < theta <= 1:
         raise ValueError(f"theta must be in (0, 1]. Received: theta={theta!r}")
 
 
 def check_rate(name, value):
     """Raises ValueError unless `value` is in [0, 1)."""
-    if not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if not _is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1). Received: {name}={value!r}")
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _is_count(value):

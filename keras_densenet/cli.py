@@ -77,7 +77,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="On all trainable weights.")] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(help="On all trainable weights.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order, shifts and dropout.")] = 0,
 ):
     """Train a network, compiled with XLA.
@@ -145,13 +145,13 @@ def export(
 @app.command()
 def quickstart(
     out: Annotated[pathlib.Path, typer.Option(help="Folder for everything that is made.")] = pathlib.Path("quickstart"),
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 15,
 ):
     """Train a small DenseNet-BC on handwritten digits, export it, and ask the export for a few digits.
 
     Example: keras-densenet quickstart
     """
-    state = _train(QUICKSTART, "digits", training.Recipe(epochs=epochs), out)
+    state = _train(QUICKSTART, "digits", training.Recipe(epochs=epochs, batch_size=32), out)
     target = serving.export_saved_model(training.load_model(out)[0], out / "served", "digits")
     console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
     test = data.load_digits().test

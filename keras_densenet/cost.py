@@ -1,10 +1,20 @@
 """What a DenseNet costs, in closed form, without building it."""
 
 import dataclasses
+import inspect
 
-from keras_densenet.architecture import Architecture, Stage
+from keras_densenet.architecture import Architecture, Stage, check_count
+from keras_densenet.models.densenet import DenseNet
 from keras_densenet.models.variants import variant
 
+_FREE = {
+    "weights",
+    "input_tensor",
+    "pooling",
+    "classifier_activation",
+    "name",
+}  # arguments of DenseNet that cost nothing
+_ARGUMENTS = set(inspect.signature(DenseNet).parameters)
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -65,16 +75,19 @@ class Cost:
         """
         if dtype not in _BYTES:
             raise ValueError(f"dtype must be one of {', '.join(_BYTES)}. Received: dtype={dtype!r}")
-        values = self.input_values + self._sized("kept") if training else max(self._each("live"))
+        check_count("batch_size", batch_size)
+        name = "activation_bytes"
+        values = self._each("kept", name) if training else self._each("live", name)
+        values = self.input_values + sum(values) if training else max(values)
         return batch_size * _BYTES[dtype] * values
 
     def _sized(self, name):
         return sum(self._each(name))
 
-    def _each(self, name):
+    def _each(self, name, figure=None):
         if self.input_values is None:
             raise ValueError(
-                f"{name} depends on the image size, which is unknown: give cost(..., input_shape=(height, width, 3))"
+                f"{figure or name} depends on the image size, which is unknown: give cost an input_shape=..."
             )
         return [getattr(stage, name) for stage in self.stages]
 
@@ -120,7 +133,11 @@ def _architecture(network):
     if isinstance(network, str):
         network = variant(network)
     if isinstance(network, dict):
-        return Architecture.plan(**network)
+        if unknown := network.keys() - _ARGUMENTS:
+            raise ValueError(f"cost takes the arguments of DenseNet. Received: {', '.join(sorted(unknown))}")
+        if network.get("input_tensor") is not None:
+            network = {**network, "input_shape": tuple(network["input_tensor"].shape[1:])}
+        return Architecture.plan(**{k: v for k, v in network.items() if k not in _FREE})
     plan = network if isinstance(network, Architecture) else getattr(network, "architecture", None)
     if not isinstance(plan, Architecture):
         raise TypeError(

@@ -48,7 +48,7 @@ class DenseBlock(PaperLayer):
         check_count("growth_rate", growth_rate)
         check_rate("dropout_rate", dropout_rate)
         self.num_layers, self.growth_rate, self.bottleneck = int(num_layers), int(growth_rate), bool(bottleneck)
-        self.dropout_rate, self.seed = dropout_rate, seed
+        self.dropout_rate, self.seed = float(dropout_rate), seed
         self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
 
     def build(self, input_shape):

@@ -47,7 +47,7 @@ class CifarStem(Stem):
     kernel_size = 3
 
     def call(self, inputs):
-        return keras.ops.conv(inputs, self.kernel, padding="same")
+        return keras.ops.conv(inputs, self.kernel, padding="same", data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -86,7 +86,7 @@ class ImageNetStem(Stem):
 
     def convolve(self, images):
         padded = keras.ops.pad(images, [[0, 0], [3, 3], [3, 3], [0, 0]])
-        return keras.ops.conv(padded, self.kernel, strides=2)
+        return keras.ops.conv(padded, self.kernel, strides=2, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

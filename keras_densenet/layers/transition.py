@@ -37,7 +37,7 @@ class Transition(PaperLayer):
         super().__init__(**kwargs)
         check_theta(theta)
         check_rate("dropout_rate", dropout_rate)
-        self.theta, self.dropout_rate, self.seed = theta, dropout_rate, seed
+        self.theta, self.dropout_rate, self.seed = float(theta), float(dropout_rate), seed
         self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
 
     def build(self, input_shape):

@@ -55,7 +55,9 @@ class DenseNetModel(keras.Model):
             A `DenseNetModel`; `self` is left as it was.
         """
         check_count("classes", classes)
-        pooled = _pool(self._head.output, _check_pooling(pooling, needed=True))
+        if pooling not in ("avg", "max"):
+            raise ValueError(f'pooling must be "avg" or "max". Received: pooling={pooling!r}')
+        pooled = _pool(self._head.output, pooling)
         outputs = _classifier(classes, classifier_activation)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
 
@@ -129,11 +131,13 @@ def DenseNet(
             'keras_densenet computes in NHWC: call keras.config.set_image_data_format("channels_last"). '
             f"Received: {keras.config.image_data_format()!r}"
         )
-    pooling = _check_pooling(pooling, needed=include_top)
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f'pooling must be None, "avg" or "max". Received: pooling={pooling!r}')
     if input_tensor is not None:
         if not keras.backend.is_keras_tensor(input_tensor) or len(input_tensor.shape) != 4:
             raise ValueError(
-                f"input_tensor must be a Keras tensor (batch, height, width, channels). Received: {input_tensor!r}"
+                "input_tensor must be a Keras tensor (batch, height, width, channels). "
+                f"Received: {type(input_tensor).__name__} of shape {getattr(input_tensor, 'shape', None)}"
             )
         if input_shape is not None and tuple(input_shape) != tuple(input_tensor.shape[1:]):
             raise ValueError(
@@ -141,6 +145,8 @@ def DenseNet(
                 f"Received: input_shape={tuple(input_shape)}, input_tensor of {tuple(input_tensor.shape[1:])}"
             )
         input_shape = tuple(input_tensor.shape[1:])
+    if include_top:
+        check_count("classes", classes)
     plan = Architecture.plan(
         blocks=blocks,
         depth=depth,
@@ -159,7 +165,7 @@ def DenseNet(
     x = image
     for stage in plan.stages:
         x = _layer(stage, plan)(x)
-    x = _pool(x, pooling)
+    x = _pool(x, "avg" if include_top else pooling)
     if include_top:
         x = _classifier(classes, classifier_activation)(x)
     sources = keras.utils.get_source_inputs(image)
@@ -183,6 +189,8 @@ def feature_pyramid(model, levels=None):
         ValueError: for a level that the model does not have.
     """
     outputs = model.pyramid_outputs
+    if isinstance(levels, str):
+        raise ValueError(f'levels must be a list of names, such as ["{levels}"]. Received: levels={levels!r}')
     levels = list(outputs if levels is None else levels)
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
@@ -218,9 +226,3 @@ def _classifier(classes, activation):
 def _wide_dtype():
     dtype = keras.config.dtype_policy().variable_dtype
     return "float32" if dtype in ("float16", "bfloat16") else dtype
-
-
-def _check_pooling(pooling, needed):
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f'pooling must be None, "avg" or "max". Received: pooling={pooling!r}')
-    return "avg" if needed and pooling is None else pooling

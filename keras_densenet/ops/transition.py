@@ -21,6 +21,9 @@ def transition(x, scale, shift, kernel, dropout=None):
     Returns:
         `(batch, height // 2, width // 2, kept)`.
     """
+    if None in x.shape[1:3]:  # XLA leaves this out
+        message = "The image has become too small for the 2x2 pool of a transition"
+        tf.debugging.assert_greater_equal(tf.reduce_min(tf.shape(x)[1:3]), 2, message)
     y = affine_relu(x, scale, shift)
     if dropout is None:
         return convolve(_pool(y), kernel)

@@ -48,7 +48,7 @@ class ProgressBar(keras.callbacks.Callback):
             self.bar.update(self.task, news="validating ...")
 
     def on_epoch_end(self, epoch, logs=None):
-        line = f"epoch {epoch + 1:3d}/{self.params['epochs']}  {_figures(logs)}  {self.epoch_rate:6,.0f} images/s"
+        line = f"epoch {epoch + 1:3d}/{self.params['epochs']}  {_figures(logs)}  {self.epoch_rate:,.0f} images/s"
         self.console.print(line, highlight=False)
 
     def on_train_end(self, logs=None):
@@ -56,5 +56,5 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 def _figures(logs):
-    names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs]
-    return "  ".join(f"{name} {float(logs[name]):.4f}" for name in names)
+    text = f"loss {logs['loss']:.4f} acc {logs['accuracy']:.2%}"
+    return text + (f"  val loss {logs['val_loss']:.4f} acc {logs['val_accuracy']:.2%}" if "val_loss" in logs else "")
