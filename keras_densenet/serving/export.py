@@ -6,9 +6,10 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.files import written_beside
+from keras_densenet.models import fold
 
 
-def export_saved_model(model, base_path, name=None, version=None):
+def export_saved_model(model, base_path, name=None, version=None, folded=True):
     """Writes `<base_path>/<name>/<version>/` completely beside and renames it: a polling server never sees half.
 
     The signature `serving_default` takes `image`, `(batch, height, width, channels)` float32 as the model takes it, and
@@ -19,12 +20,13 @@ def export_saved_model(model, base_path, name=None, version=None):
         base_path: folder of all served models.
         name: of the model. Default: `model.name`.
         version: a whole number >= 1. Default: one more than the highest there.
+        folded: whether to write the inference form that `fold` makes, which has the same outputs to rounding.
 
     Returns:
         The `pathlib.Path` of the version.
 
     Raises:
-        ValueError: for a bad version.
+        ValueError: for a bad version, or a model in which there is nothing to fold.
         FileExistsError: if the version is there already.
     """
     parent = pathlib.Path(base_path) / (name or model.name)
@@ -37,6 +39,7 @@ def export_saved_model(model, base_path, name=None, version=None):
     if target.exists():
         raise FileExistsError(f"{str(target)!r} is there already: give another version, or none for the next one")
 
+    model = fold(model) if folded else model
     archive = keras.export.ExportArchive()
     archive.track(model)
     image = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_densenet as kd
 from keras_densenet import serving
@@ -23,6 +24,22 @@ def test_a_fresh_process_with_tensorflow_alone_gives_the_same_answers(model, tmp
     command = [sys.executable, "-I", script, folder, tmp_path / "images.npy", tmp_path / "out.npy"]
     subprocess.run(command, check=True, timeout=120, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.predict_on_batch(images), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_served_is_the_inference_form_unless_told_otherwise(model, tmp_path):
+    kinds = []
+    for folded in (True, False):
+        folder = serving.export_saved_model(model, tmp_path, "net", folded=folded)
+        serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        definitions = serve.graph.as_graph_def().library.function
+        nodes = [node.op for part in (serve.graph.as_graph_def(), *definitions) for node in _nodes(part)]
+        kinds.append(nodes.count("Rsqrt"))
+    layers = sum(model.architecture.blocks)
+    assert kinds == [0, 2 * layers + 2 + 1]  # two in each layer, one in each transition and in the head
+
+
+def _nodes(part):
+    return part.node if hasattr(part, "node") else part.node_def
 
 
 def test_versions_count_up_and_none_is_overwritten(model, tmp_path):
