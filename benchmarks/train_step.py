@@ -10,4 +10,4 @@ from benchmarks.race import race, show
 if __name__ == "__main__":
     for network in sys.argv[1:] or ["densenet121", "densenet-bc-100-12"]:
         batch_size = 64 if "-" in network else 8
-        show(f"train step, {network}, batch {batch_size}", race("train", network, batch_size, rounds=9))
+        show(f"train step, {network}, batch {batch_size}", race("train", network, batch_size, rounds=7))

@@ -40,6 +40,6 @@ def network(kind="BC", stem="cifar", **others):
 def run_fresh(script, *args):
     """Runs Python source in a process of its own; raises with its output if it fails."""
     command = [sys.executable, "-c", script, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
