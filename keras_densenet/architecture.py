@@ -103,6 +103,8 @@ class Architecture:
         """The architecture that arguments of `DenseNet` ask for, with its defaults filled in."""
         if (blocks is None) == (depth is None):
             raise ValueError(f"Give either blocks or depth. Received: blocks={blocks!r}, depth={depth!r}")
+        if include_top:  # None would stand for a network without classifier
+            check_count("classes", classes)
         stem = stem or ("imagenet" if depth is None else "cifar")
         if input_shape is None:
             side = (224 if stem == "imagenet" else 32) if include_top else None

@@ -7,13 +7,8 @@ from keras_densenet.architecture import Architecture, Stage, check_count
 from keras_densenet.models.densenet import DenseNet
 from keras_densenet.models.variants import variant
 
-_FREE = {
-    "weights",
-    "input_tensor",
-    "pooling",
-    "classifier_activation",
-    "name",
-}  # arguments of DenseNet that cost nothing
+# Arguments of DenseNet, and those of them that cost nothing.
+_FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name"}
 _ARGUMENTS = set(inspect.signature(DenseNet).parameters)
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 

@@ -2,6 +2,6 @@
 
 from keras_densenet.data.digits import load_digits
 from keras_densenet.data.images import read_images
-from keras_densenet.data.pipeline import Split, Splits, evaluation_batches, training_stream
+from keras_densenet.data.pipeline import Split, Splits, evaluation_batches, training_steps, training_stream
 
-__all__ = ["Split", "Splits", "evaluation_batches", "load_digits", "read_images", "training_stream"]
+__all__ = ["Split", "Splits", "evaluation_batches", "load_digits", "read_images", "training_steps", "training_stream"]

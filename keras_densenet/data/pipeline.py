@@ -22,6 +22,14 @@ class Splits(NamedTuple):
     labels: list[str]
 
 
+def training_steps(split, batch_size):
+    """How many whole batches an epoch has; raises ValueError if there is not one."""
+    count = len(split.labels)
+    if batch_size > count:
+        raise ValueError(f"batch_size must be at most the {count} training images. Received: batch_size={batch_size}")
+    return count // batch_size
+
+
 def training_stream(split, batch_size, seed, first_epoch=0, pad=4):
     """Endless shuffled batches, each image moved by up to `pad` pixels.
 
@@ -38,9 +46,7 @@ def training_stream(split, batch_size, seed, first_epoch=0, pad=4):
         A `tf.data.Dataset` of `(images, labels)`, and the number of batches in an epoch.
     """
     count, (height, width, channels) = len(split.labels), split.images.shape[1:]
-    steps = count // batch_size
-    if steps < 1:
-        raise ValueError(f"batch_size must be at most the {count} training images. Received: batch_size={batch_size}")
+    steps = training_steps(split, batch_size)
     images, labels = tf.constant(split.images), tf.constant(split.labels)
 
     def epoch(number):

@@ -145,8 +145,6 @@ def DenseNet(
                 f"Received: input_shape={tuple(input_shape)}, input_tensor of {tuple(input_tensor.shape[1:])}"
             )
         input_shape = tuple(input_tensor.shape[1:])
-    if include_top:
-        check_count("classes", classes)
     plan = Architecture.plan(
         blocks=blocks,
         depth=depth,

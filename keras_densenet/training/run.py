@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.data import evaluation_batches, training_stream
+from keras_densenet.data import evaluation_batches, training_steps, training_stream
 from keras_densenet.files import written_beside
 from keras_densenet.models import DenseNet
 from keras_densenet.training.curves import draw_curves
@@ -35,24 +35,24 @@ def train(network, data, splits, recipe, folder, callbacks=()):
         What `run.json` holds, a dict; "test" has loss and accuracy on the test images.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments, or the loss stops being a number.
+        ValueError: if the folder holds a run with other arguments, or a batch is larger than the training images.
+        RuntimeError: if the loss stops being a number.
     """
-    folder = pathlib.Path(folder)
+    folder, steps = pathlib.Path(folder), training_steps(splits.train, recipe.batch_size)
     arguments = {"network": network, "data": data, "recipe": dataclasses.asdict(recipe)}
     arguments = json.loads(json.dumps(arguments))  # tuples become lists, as in the file
     state = _claim(folder, arguments, splits.labels)
     if "test" in state:
         return state
     keras.utils.set_random_seed(recipe.seed)
-    steps = len(splits.train.labels) // recipe.batch_size
     checkpoint = folder / "checkpoint.keras"
     if checkpoint.exists():
         model = keras.models.load_model(checkpoint)
     else:
         model = _build(network, splits)
-        model.compile(recipe.optimizer(max(steps, 1)), "sparse_categorical_crossentropy", **_COMPILE)
-    first_epoch = int(model.optimizer.iterations) // max(steps, 1)
-    stream, steps = training_stream(splits.train, recipe.batch_size, recipe.seed, first_epoch)
+        model.compile(recipe.optimizer(steps), "sparse_categorical_crossentropy", **_COMPILE)
+    first_epoch = int(model.optimizer.iterations) // steps
+    stream, _ = training_stream(splits.train, recipe.batch_size, recipe.seed, first_epoch)
     validation, test = (evaluation_batches(split, recipe.batch_size) for split in (splits.validation, splits.test))
     history = _History(folder, checkpoint, first_epoch)
     if first_epoch < recipe.epochs:

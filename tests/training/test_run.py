@@ -97,6 +97,12 @@ def test_a_loss_that_is_no_number_ends_the_run(stripes, tmp_path):
     assert not (tmp_path / "model.keras").exists()
 
 
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(stripes, tmp_path):
+    with pytest.raises(ValueError, match=r"at most the 64 training images. Received: batch_size=65"):
+        train(NETWORK, "stripes", stripes, Recipe(batch_size=65), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_or_broken_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not there. Give a run's folder or a .keras file"):
         load_model(tmp_path)
