@@ -67,13 +67,13 @@ class PaperLayer(keras.layers.Layer):
             value = keras.ops.cast(value, variable.dtype)
             variable.assign(variable * self.momentum + value * (1 - self.momentum))
 
-    def normalise(self, x, norm, training):
-        """Returns the `(scale, shift)` by which `norm` normalises `x`, and updates its moving statistics."""
-        statistics = (norm.mean, norm.variance)
-        if self.uses_batch_statistics(training):
-            statistics = ops.moments(x)
-            self.update_statistics((norm.mean, norm.variance), statistics)
-        return ops.scale_and_shift(norm.gamma, norm.beta, *statistics, self.epsilon)
+    def norm_relu(self, x, norm, training):
+        """Returns `relu(norm(x))`; where it uses the batch's statistics, `norm`'s move towards them."""
+        if not self.uses_batch_statistics(training):
+            return ops.affine_relu(x, *ops.scale_and_shift(*norm, self.epsilon))
+        y, statistics = ops.norm_relu(x, norm.gamma, norm.beta, self.epsilon)
+        self.update_statistics((norm.mean, norm.variance), statistics)
+        return y
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

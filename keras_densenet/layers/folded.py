@@ -80,7 +80,7 @@ class FoldedTransition(_Folded, Transition):
 
     def call(self, inputs):
         scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
-        return ops.transition(inputs, scale, shift, kernel)
+        return ops.transition(ops.affine_relu(inputs, scale, shift), kernel)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")

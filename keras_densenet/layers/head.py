@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_densenet import ops
 from keras_densenet.layers.base import PaperLayer, channels_of
 
 
@@ -32,7 +31,7 @@ class Head(PaperLayer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def call(self, inputs, training=None):
-        return ops.affine_relu(inputs, *self.normalise(inputs, self.norm, training))
+        return self.norm_relu(inputs, self.norm, training)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

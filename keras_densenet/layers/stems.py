@@ -81,8 +81,7 @@ class ImageNetStem(Stem):
         self.norm = self.add_norm("norm", self.filters)
 
     def call(self, inputs, training=None):
-        x = self.convolve(inputs)
-        return ops.affine_relu(x, *self.normalise(x, self.norm, training))
+        return self.norm_relu(self.convolve(inputs), self.norm, training)
 
     def convolve(self, images):
         padded = keras.ops.pad(images, [[0, 0], [3, 3], [3, 3], [0, 0]])

@@ -49,8 +49,8 @@ class Transition(PaperLayer):
     def call(self, inputs, training=None):
         self._check_size(inputs.shape)
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
-        scale, shift = self.normalise(inputs, self.norm, training)
-        return ops.transition(inputs, scale, shift, keras.ops.convert_to_tensor(self.kernel), dropout)
+        y = self.norm_relu(inputs, self.norm, training)
+        return ops.transition(y, keras.ops.convert_to_tensor(self.kernel), dropout)
 
     def kept_channels(self, channels):
         """How many of so many channels come out."""

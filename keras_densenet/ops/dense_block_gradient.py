@@ -9,7 +9,7 @@ anyway. So it is applied once per feature, when its last reader is done.
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve_gradient
-from keras_densenet.ops.normalization import wide
+from keras_densenet.ops.normalization import affine_relu, norm_gradient, once, pass_relu, scale_and_shift, wide
 from keras_densenet.ops.xla import add_in_place, barrier, is_compiling
 
 _SLICE_ROWS = 2048  # pixels in a slice, whose working set stays in cache; from 512 to 16,384 it hardly matters
@@ -56,11 +56,10 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
         later = []
         if weights.kernel2 is not None:
             d, *later = _bottleneck_gradient(
-                d, bottlenecks[index], weights, statistics.bottlenecks[index], epsilon, n if batch_statistics else None
+                d, bottlenecks[index], weights, statistics.bottlenecks[index], epsilon, batch_statistics
             )
             d = dropout(d, 2 * index)
-        scale = weights.gamma1 * rstd[:channels]
-        shift = weights.beta1 - scale * mean[:channels]
+        scale, shift = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
         total, dkernel, s1, s2 = _read(total, features, d, scale, shift, mean[:channels], weights.kernel1)
         dgamma = s2 * rstd[:channels]
         rest = [[0, mean.shape[0] - channels]]
@@ -68,32 +67,24 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
         sum2 += tf.pad(weights.gamma1 * dgamma, rest)
         gradients = [dgamma, s1, dkernel, *later, *gradients]
         end = channels
-    return list(_once(born(0, end), *gradients))
+    return list(once(born(0, end), *gradients))
 
 
-def _bottleneck_gradient(d, z, weights, statistics, epsilon, n):
+def _bottleneck_gradient(d, z, weights, statistics, epsilon, batch_statistics):
     """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2)."""
-    mean, variance = statistics
-    rstd = tf.math.rsqrt(variance + epsilon)
-    scale = weights.gamma2 * rstd
-    before = wide(z) * scale + (weights.beta2 - scale * mean)
-    da, dkernel = convolve_gradient(tf.cast(tf.nn.relu(before), z.dtype), weights.kernel2, d)
-    m = tf.where(before > 0, wide(da), 0)
-    s1, s2 = tf.reduce_sum(m, [0, 1, 2]), tf.reduce_sum(m * (wide(z) - mean), [0, 1, 2])
-    dz = m * scale
-    if n is not None:
-        dz -= scale * s1 / n + (wide(z) - mean) * (scale * tf.square(rstd) * s2 / n)
-    return tf.cast(dz, z.dtype), s2 * rstd, s1, dkernel
+    affine = scale_and_shift(weights.gamma2, weights.beta2, *statistics, epsilon)
+    da, dkernel = convolve_gradient(affine_relu(z, *affine), weights.kernel2, d)
+    m, s1, s2 = pass_relu(da, z, *affine, statistics[0])
+    dz, dgamma = norm_gradient(m, s1, s2, z, weights.gamma2, statistics, epsilon, batch_statistics)
+    return dz, dgamma, s1, dkernel
 
 
 def _read(total, features, d, scale, shift, mean, kernel):
     """One reader of the features -> (total with its share added, gradient of its kernel, S1, S2)."""
 
     def read(x, d):
-        before = wide(x) * scale + shift
-        da, dkernel = convolve_gradient(tf.cast(tf.nn.relu(before), x.dtype), kernel, d)
-        m = tf.where(before > 0, wide(da), 0)
-        s1, s2 = tf.reduce_sum(m, [0, 1, 2]), tf.reduce_sum(m * (wide(x) - mean), [0, 1, 2])
+        da, dkernel = convolve_gradient(affine_relu(x, scale, shift), kernel, d)
+        m, s1, s2 = pass_relu(da, x, scale, shift, mean)
         return tf.cast(m * scale, x.dtype), wide(dkernel), s1, s2
 
     channels = scale.shape[0]
@@ -133,16 +124,3 @@ def _slice_count(x):
     counts = tf.range(1, batch + 1)
     fits = (batch % counts == 0) & (counts <= batch * height * width // _SLICE_ROWS)
     return tf.reduce_max(tf.where(fits, counts, 1))
-
-
-@tf.custom_gradient
-def _once(*tensors):
-    """Passes tensors through; whoever differentiates them a second time is told."""
-
-    def refuse(*_):
-        raise NotImplementedError(
-            "Second derivatives through a DenseBlock are not supported in training. Call the model with "
-            "training=False: it then normalises with its moving statistics and can be differentiated twice"
-        )
-
-    return tensors, refuse

@@ -1,8 +1,11 @@
-"""The ImageNet stem's max-pool."""
+"""The ImageNet stem's max-pool and the transitions' average pool."""
 
 import itertools
 
+import numpy as np
 import tensorflow as tf
+
+from keras_densenet.ops.xla import is_compiling
 
 
 def stem_pool(x):
@@ -19,36 +22,54 @@ def stem_pool(x):
 
 @tf.custom_gradient
 def stem_pool_in_training(x):
-    """`stem_pool` with a gradient that compares instead of scattering: 2.6 times faster under XLA on a CPU."""
-    y = stem_pool(x)
-    return y, lambda upstream: _gradient(x, y, upstream)
-
-
-def _gradient(x, y, upstream):
-    """Gives each window's gradient to its first maximum.
-
-    Row i of window r is row 2r - 1 + i of the image: an odd row of the window above, an even one, an odd one. So the
-    image is split into even and odd rows and columns, each as large as `y`, and what belongs to window r - 1 is moved.
-    """
+    """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`."""
     batch, height, width = tf.unstack(tf.shape(x)[:3])
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    x = tf.pad(x, [[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-    parts = tf.reshape(x, (batch, rows, 2, columns, 2, y.shape[-1]))
-    gradients, free = [[0, 0], [0, 0]], tf.ones_like(y, tf.bool)
+    padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    y = origin = None
     for i, j in itertools.product(range(3), repeat=2):
-        odd_row, odd_column = int(i != 1), int(j != 1)
-        element = parts[:, :, odd_row, :, odd_column]
-        if i == 0:
-            element = tf.pad(element[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
-        if j == 0:
-            element = tf.pad(element[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
-        hit = (element == y) & free
-        free &= ~hit
-        share = tf.where(hit, upstream, 0)
-        if i == 0:
-            share = tf.pad(share[:, 1:], [[0, 0], [0, 1], [0, 0], [0, 0]])
-        if j == 0:
-            share = tf.pad(share[:, :, 1:], [[0, 0], [0, 0], [0, 1], [0, 0]])
-        gradients[odd_row][odd_column] += share
-    found = tf.stack([tf.stack(row, 3) for row in gradients], 2)
-    return tf.reshape(found, tf.shape(x))[:, :height, :width]
+        element = padded[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2]
+        if y is None:
+            y, origin = element, tf.zeros_like(element, tf.uint8)
+        else:
+            origin = tf.where(element > y, tf.constant(3 * i + j, tf.uint8), origin)
+            y = tf.maximum(element, y)
+
+    def gradient(upstream):
+        """Row 2a is row 1 of window a; row 2a + 1 is row 2 of window a and row 0 of window a + 1. So are columns."""
+        places = np.array([[1, 2], [9, 0]])  # 9: of no window
+        found = 0
+        for i, j in itertools.product(range(2), repeat=2):
+            place = (3 * places[i, :, None] + places[j])[:, None, :, None].astype("uint8")
+            spread = [
+                tf.pad(t[:, i:, j:], [[0, 0], [0, i], [0, j], [0, 0]])[:, :, None, :, None] for t in (origin, upstream)
+            ]
+            found += tf.where(spread[0] == place, spread[1], 0)
+        return tf.reshape(found, (batch, 2 * rows, 2 * columns, x.shape[-1]))[:, :height, :width]
+
+    return y, gradient
+
+
+@tf.custom_gradient
+def average_pool(x):
+    """2x2 average pool of stride 2; an odd last row or column is left out.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+
+    Returns:
+        `(batch, height // 2, width // 2, channels)`.
+    """
+    _, height, width, _ = x.shape if None not in x.shape[1:3] else tf.unstack(tf.shape(x))
+    rows, columns = height // 2, width // 2
+    if is_compiling():  # elementwise, so that XLA fuses it with what comes before
+        quarters = [x[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)]
+        y = sum(quarters) / 4
+    else:
+        y = tf.nn.avg_pool2d(x, 2, 2, "VALID")
+
+    def gradient(upstream):
+        spread = tf.repeat(tf.repeat(upstream / 4, 2, 1), 2, 2)
+        return tf.pad(spread, [[0, 0], [0, height - 2 * rows], [0, width - 2 * columns], [0, 0]])
+
+    return y, gradient
