@@ -10,7 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import keras_densenet as kd
-from keras_densenet import cli, data
+from keras_densenet import data, training
+from keras_densenet.cli import app, quickstart, run
 
 TINY = ["--depth", "10", "--growth-rate", "4", "--epochs", "1", "--batch-size", "128"]
 
@@ -18,7 +19,7 @@ TINY = ["--depth", "10", "--growth-rate", "4", "--epochs", "1", "--batch-size", 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    result = CliRunner().invoke(cli.app, ["train", "--out", str(folder), *TINY])
+    result = CliRunner().invoke(app, ["train", "--out", str(folder), *TINY])
     assert result.exit_code == 0, result.output
     return folder, result.output
 
@@ -26,7 +27,7 @@ def digits_run(tmp_path_factory):
 def _run(*arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["keras-densenet", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        cli.run()
+        run()
     return end.value.code
 
 
@@ -42,27 +43,27 @@ def test_training_tells_the_cost_and_each_epoch(digits_run):
 def test_evaluate_gives_what_training_gave(digits_run):
     folder, output = digits_run
     told = output[output.index("test accuracy") :].split()[2]
-    result = CliRunner().invoke(cli.app, ["evaluate", str(folder)])
+    result = CliRunner().invoke(app, ["evaluate", str(folder)])
     assert f"accuracy {told}" in result.output
 
 
 def test_predict_names_the_most_probable_classes(digits_run, tmp_path):
     image = data.load_digits().test.images[0, :, :, 0].astype("uint8")
     Image.fromarray(image).save(tmp_path / "digit.png")
-    result = CliRunner().invoke(cli.app, ["predict", str(digits_run[0]), str(tmp_path / "digit.png"), "--top", "2"])
+    result = CliRunner().invoke(app, ["predict", str(digits_run[0]), str(tmp_path / "digit.png"), "--top", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("%") == 2
 
 
 def test_export_writes_the_next_version(digits_run, tmp_path):
     for version in ("1", "2"):
-        result = CliRunner().invoke(cli.app, ["export", str(digits_run[0]), "--out", str(tmp_path), "--name", "d"])
+        result = CliRunner().invoke(app, ["export", str(digits_run[0]), "--out", str(tmp_path), "--name", "d"])
         assert result.exit_code == 0, result.output
         assert (tmp_path / "d" / version / "saved_model.pb").is_file()
 
 
 def test_models_lists_the_whole_family():
-    output = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "200"}).output
+    output = CliRunner().invoke(app, ["models"], env={"COLUMNS": "200"}).output
     rows = [line.split()[0] for line in output.splitlines()[1:]]
     assert rows == kd.list_models()
     assert "7,978,856" in output
@@ -96,19 +97,19 @@ def test_a_file_that_is_no_image_is_one_sentence(digits_run, tmp_path, monkeypat
 def test_start_up_is_quiet_and_every_command_has_an_example():
     command = shutil.which("keras-densenet", path=sys.prefix + "/bin")
     for name in ("models", "train", "evaluate", "predict", "export", "quickstart"):
-        assert "Example: keras-densenet" in CliRunner().invoke(cli.app, [name, "--help"]).output
+        assert "Example: keras-densenet" in CliRunner().invoke(app, [name, "--help"]).output
     done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
     assert "quickstart" in done.stdout
 
 
 def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "QUICKSTART", {"depth": 10, "growth_rate": 4})
-    result = CliRunner().invoke(cli.app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q")])
+    monkeypatch.setattr(quickstart, "QUICKSTART", {"depth": 10, "growth_rate": 4})
+    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q")])
     assert result.exit_code == 0, result.output
     rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line.split()}
     labels = [str(label) for label in data.load_digits().test.labels[:10]]
     assert rows["truth"] == labels
-    model = cli.training.load_model(tmp_path / "q")[0]
+    model = training.load_model(tmp_path / "q")[0]
     expected = np.argmax(model.predict_on_batch(data.load_digits().test.images[:10]), -1)
     assert rows["predicted"] == [str(label) for label in expected]

@@ -1,0 +1,21 @@
+"""`keras-densenet`: parses, calls the package, prints. A module a group of commands."""
+
+import os
+import sys
+
+import rich.console
+import rich.markup
+
+from keras_densenet.cli import export, models, quickstart, train  # noqa: F401, each adds its commands to the application
+from keras_densenet.cli.common import app
+
+
+def run():
+    """Runs the command line; a user's mistake ends in one sentence and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("KERAS_DENSENET_DEBUG"):
+            raise
+        rich.console.Console(stderr=True).print(f"[red]Error:[/red] {rich.markup.escape(str(error))}")
+        sys.exit(2)

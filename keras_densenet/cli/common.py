@@ -1,0 +1,47 @@
+"""What the commands share: the application, the console, arguments, and how a run's progress is told."""
+
+import pathlib
+from typing import Annotated
+
+import rich.console
+import typer
+
+import keras_densenet as kd
+from keras_densenet import data as data_sets
+from keras_densenet import training
+from keras_densenet.training.progress import ProgressBar
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="DenseNets for Keras: train, evaluate, predict, export.\n\nExample: keras-densenet quickstart",
+)
+console = rich.console.Console()
+DATA = {"digits": data_sets.load_digits}
+
+Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
+Data = Annotated[str, typer.Option(help="Data set: " + ", ".join(DATA) + ".")]
+
+
+def run_training(network, name, recipe, out):
+    splits = load_splits(name)
+    cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
+    console.print(
+        f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
+        f"{len(splits.train.labels):,} {name} images",
+        highlight=False,
+    )
+    state = training.train(network, name, splits, recipe, out, [ProgressBar(console, recipe.batch_size)])
+    console.print(
+        f"test accuracy {state['test']['accuracy']:.2%} after {state['training_seconds']:.0f} s of training; "
+        f"model, history, curves and arguments are in {out}",
+        highlight=False,
+    )
+    return state
+
+
+def load_splits(name):
+    if name not in DATA:
+        raise ValueError(f"--data must be one of {', '.join(DATA)}. Received: {name!r}")
+    return DATA[name]()

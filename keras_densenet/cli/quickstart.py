@@ -1,0 +1,50 @@
+"""`keras-densenet quickstart`."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Annotated
+
+import numpy as np
+import rich.table
+import typer
+
+from keras_densenet import data, serving, training
+from keras_densenet.cli.common import app, console, run_training
+
+QUICKSTART = {"depth": 16, "growth_rate": 12}
+
+
+@app.command()
+def quickstart(
+    out: Annotated[pathlib.Path, typer.Option(help="Folder for everything that is made.")] = pathlib.Path("quickstart"),
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 15,
+):
+    """Train a small DenseNet-BC on handwritten digits, export it, and ask the export for a few digits.
+
+    Example: keras-densenet quickstart
+    """
+    state = run_training(QUICKSTART, "digits", training.Recipe(epochs=epochs, batch_size=32), out)
+    target = serving.export_saved_model(training.load_model(out)[0], out / "served", "digits")
+    console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
+    test = data.load_digits().test
+    probabilities = _ask_fresh_process(target, test.images[:10])
+    table = rich.table.Table("held-out digit", *map(str, range(10)), box=None)
+    table.add_row("truth", *(state["labels"][label] for label in test.labels[:10]))
+    table.add_row("predicted", *(state["labels"][row.argmax()] for row in probabilities))
+    table.add_row("probability", *(f"{row.max():.0%}" for row in probabilities))
+    console.print(table)
+    console.print(f"Next: keras-densenet predict {out} your-image.png", highlight=False)
+
+
+def _ask_fresh_process(folder, images):
+    with tempfile.TemporaryDirectory() as scratch:
+        given, answer = pathlib.Path(scratch, "images.npy"), pathlib.Path(scratch, "probabilities.npy")
+        np.save(given, images)
+        script = pathlib.Path(serving.__file__).with_name("run_saved_model.py")
+        command = [sys.executable, "-I", str(script), str(folder), str(given), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise RuntimeError(f"The exported model in {folder} does not run in a fresh process: {done.stderr[-800:]}")
+        return np.load(answer)
