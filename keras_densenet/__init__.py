@@ -1,5 +1,10 @@
 """DenseNet for Keras 3 on TensorFlow: the whole family, exact to the paper."""
 
+# ruff: noqa: E402, TensorFlow reads these settings when it first allocates
+from keras_densenet.memory import keep_memory
+
+keep_memory()
+
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture
 from keras_densenet.cost import Cost, cost

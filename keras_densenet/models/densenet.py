@@ -11,6 +11,12 @@ from keras_densenet.weights.files import load_file
 class DenseNetModel(keras.Model):
     """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it."""
 
+    def make_train_function(self, force=False):
+        if not self.optimizer.built:  # while the step is traced, which is then traced once more
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     @property
     def architecture(self):
         """The `Architecture` of this model, read off its layers."""

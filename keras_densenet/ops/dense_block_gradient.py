@@ -33,7 +33,9 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
     """
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
     total, features, *bottlenecks = barrier([upstream, features, *bottlenecks])
-    n = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), wide(features).dtype)
+    slices = _Slices(features)
+    total, cut_features = slices.cut(total), slices.cut(features)
+    n = tf.cast(tf.reduce_prod(slices.joined), wide(features).dtype)
     mean, variance = statistics.features
     rstd = tf.math.rsqrt(variance + epsilon)
     sum1, sum2 = tf.zeros_like(mean), tf.zeros_like(mean)  # of s * S1 and of gamma * dgamma, over the readers so far
@@ -41,7 +43,7 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
 
     def born(start, end):
         """The gradient of features whose readers are all done."""
-        g = total[..., start:end]
+        g = slices.join(total[..., start:end])
         if batch_statistics and start < mean.shape[0]:
             part = slice(start, end)
             q = sum2[part] * tf.square(rstd[part]) / n
@@ -59,11 +61,11 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
                 d, bottlenecks[index], weights, statistics.bottlenecks[index], epsilon, batch_statistics
             )
             d = dropout(d, 2 * index)
-        scale, shift = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
-        total, dkernel, s1, s2 = _read(total, features, d, scale, shift, mean[:channels], weights.kernel1)
+        affine = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
+        total, dkernel, s1, s2 = _read(total, cut_features, slices, d, *affine, mean[:channels], weights.kernel1)
         dgamma = s2 * rstd[:channels]
         rest = [[0, mean.shape[0] - channels]]
-        sum1 += tf.pad(scale * s1, rest)
+        sum1 += tf.pad(affine[0] * s1, rest)
         sum2 += tf.pad(weights.gamma1 * dgamma, rest)
         gradients = [dgamma, s1, dkernel, *later, *gradients]
         end = channels
@@ -79,7 +81,7 @@ def _bottleneck_gradient(d, z, weights, statistics, epsilon, batch_statistics):
     return dz, dgamma, s1, dkernel
 
 
-def _read(total, features, d, scale, shift, mean, kernel):
+def _read(total, features, slices, d, scale, shift, mean, kernel):
     """One reader of the features -> (total with its share added, gradient of its kernel, S1, S2)."""
 
     def read(x, d):
@@ -88,28 +90,38 @@ def _read(total, features, d, scale, shift, mean, kernel):
         return tf.cast(m * scale, x.dtype), wide(dkernel), s1, s2
 
     channels = scale.shape[0]
-    if not is_compiling():
+    if slices.count is None:
         share, dkernel, s1, s2 = read(features[..., :channels], d)
         return total[..., :channels] + share, tf.cast(dkernel, kernel.dtype), s1, s2
 
     # As plain sums XLA would keep every reader's share alive and add them late.
-    count = _slice_count(features)
-    parts, d = _cut(features, count), _cut(d, count)
+    d = slices.cut(d)
 
     def add_slice(i, total, *sums):
-        share, *more = read(parts[i, ..., :channels], d[i])
+        share, *more = read(features[i, ..., :channels], d[i])
         return (i + 1, add_in_place(total, i, share), *(a + b for a, b in zip(sums, more, strict=True)))
 
-    start = (0, _cut(total, count), tf.zeros(kernel.shape, scale.dtype), tf.zeros_like(scale), tf.zeros_like(scale))
-    _, cut, dkernel, s1, s2 = tf.while_loop(lambda i, *_: i < count, add_slice, start)
-    total = tf.ensure_shape(tf.reshape(cut, tf.shape(features)), features.shape)
+    start = (0, total, tf.zeros(kernel.shape, scale.dtype), tf.zeros_like(scale), tf.zeros_like(scale))
+    _, total, dkernel, s1, s2 = tf.while_loop(lambda i, *_: i < slices.count, add_slice, start)
     return total, tf.cast(dkernel, kernel.dtype), s1, s2
 
 
-def _cut(x, count):
-    """`(batch, height, width, channels)` -> `(count, batch / count, height, width, channels)`."""
-    shape = tf.shape(x)
-    return tf.reshape(x, tf.concat([[count, shape[0] // count], shape[1:3], [x.shape[-1]]], 0))
+class _Slices:
+    """Cuts batches into slices of whole images, whose working set stays in cache; without XLA leaves them whole."""
+
+    def __init__(self, x):
+        self.joined = tf.shape(x)[:3]
+        self.count = _slice_count(x) if is_compiling() else None
+        if self.count is not None:
+            self._cut = tf.concat([[self.count, self.joined[0] // self.count], self.joined[1:]], 0)
+
+    def cut(self, x):
+        """`(batch, height, width, channels)` -> `(count, batch / count, height, width, channels)`."""
+        return x if self.count is None else tf.reshape(x, tf.concat([self._cut, x.shape[-1:]], 0))
+
+    def join(self, x):
+        """The opposite of `cut`."""
+        return x if self.count is None else tf.reshape(x, tf.concat([self.joined, x.shape[-1:]], 0))
 
 
 def _slice_count(x):
