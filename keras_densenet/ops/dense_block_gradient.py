@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve_gradient
 from keras_densenet.ops.normalization import affine_relu, norm_gradient, once, pass_relu, scale_and_shift, wide
-from keras_densenet.ops.xla import add_in_place, barrier, is_compiling
+from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling
 
 _SLICE_ROWS = 2048  # pixels in a slice, whose working set stays in cache; from 512 to 16,384 it hardly matters
 
@@ -62,6 +62,7 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
             )
             d = dropout(d, 2 * index)
         affine = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
+        affine = after(d, *affine)
         total, dkernel, s1, s2 = _read(total, cut_features, slices, d, *affine, mean[:channels], weights.kernel1)
         dgamma = s2 * rstd[:channels]
         rest = [[0, mean.shape[0] - channels]]
@@ -74,7 +75,7 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
 
 def _bottleneck_gradient(d, z, weights, statistics, epsilon, batch_statistics):
     """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2)."""
-    affine = scale_and_shift(weights.gamma2, weights.beta2, *statistics, epsilon)
+    affine = after(d, *scale_and_shift(weights.gamma2, weights.beta2, *statistics, epsilon))
     da, dkernel = convolve_gradient(affine_relu(z, *affine), weights.kernel2, d)
     m, s1, s2 = pass_relu(da, z, *affine, statistics[0])
     dz, dgamma = norm_gradient(m, s1, s2, z, weights.gamma2, statistics, epsilon, batch_statistics)
