@@ -16,9 +16,9 @@ class Preprocess(keras.layers.Layer):
     timm: the shorter side becomes `size / crop_pct`, and the centre of `size` pixels is cut out.
 
     Args:
-        mode: the convention that the weights were trained with, for pixels in 0..255: "torch" (0..1, then ImageNet's mean
-            and standard deviation), "caffe" (BGR, minus ImageNet's mean), "unit" (0..1). Or `{"mean": ..., "std": ...}`
-            of your own images, in the unit of their pixels, each a number for all channels or one for each.
+        mode: the convention that the weights were trained with, for pixels in 0..255: "torch" (0..1, then ImageNet's
+            mean and standard deviation), "caffe" (BGR, minus ImageNet's mean), "unit" (0..1). Or `{"mean": ...,
+            "std": ...}` of your own images, in the unit of their pixels, each a number or one for each channel.
         size: of the result in pixels, an int or `(height, width)`. None: no resize, no crop.
         crop_pct: the part of the resized image that the crop keeps, in (0, 1]; ImageNet's usual one is 0.875.
         interpolation: "bilinear" or "bicubic".

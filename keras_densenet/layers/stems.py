@@ -63,8 +63,8 @@ class ImageNetStem(Stem):
 
     Args:
         filters: output channels, 2k in the paper.
-        preprocessing: the `mode` of the `Preprocess` that the weights were trained behind, or None where it is not known;
-            kept with the weights, computes nothing.
+        preprocessing: the `mode` of the `Preprocess` that the weights were trained behind, None where it is not known;
+            a note that is saved with the layer.
         momentum: of the moving statistics.
         epsilon: added to the variance.
 

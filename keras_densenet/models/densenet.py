@@ -66,7 +66,7 @@ class DenseNetModel(keras.Model):
         self._stem.preprocessing = mode
 
     def with_preprocessing(self, mode=None, size=None, crop_pct=1.0, interpolation="bilinear"):
-        """Makes a model that takes raw pixels: a `layers.Preprocess` in front of this network; they share their weights.
+        """Makes a model that takes raw pixels: `layers.Preprocess` in front of this network; they share their weights.
 
         Args:
             mode: "torch", "caffe", "unit" or `{"mean": ..., "std": ...}`, as in `layers.Preprocess`. Default: what the
@@ -76,7 +76,7 @@ class DenseNetModel(keras.Model):
             interpolation: "bilinear" or "bicubic".
 
         Returns:
-            A `DenseNetModel`; with a `size` its images are of any size, of one size in a batch. `self` is left as it was.
+            A `DenseNetModel`; with a `size` it takes images of any size, one size in a batch. `self` is left as it was.
 
         Raises:
             ValueError: if there is preprocessing in front already, no mode is known, or it is not the weights' own.
