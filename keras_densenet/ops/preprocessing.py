@@ -44,7 +44,7 @@ def convention(mode):
             f"mean must be finite and std positive, one number or one per channel. Received: mode={mode!r}"
         )
     raise ValueError(
-        f'mode must be {", ".join(map(repr, CONVENTIONS))} or {{"mean": ..., "std": ...}} in the unit of the raw pixels. '
+        'mode must be "torch", "caffe", "unit" or {"mean": ..., "std": ...} in the unit of the raw pixels. '
         f"Received: mode={mode!r}"
     )
 

@@ -6,13 +6,13 @@ import keras
 def freeze(model, until="all"):
     """Freezes a DenseNet up to a stage and unfreezes the rest.
 
-    Frozen layers normalise with their moving statistics and change neither them nor their weights. A compiled model must be
-    compiled again; models that share the layers are frozen with it.
+    Frozen layers normalise with their moving statistics and change neither them nor their weights. A compiled model
+    must be compiled again; models that share the layers are frozen with it.
 
     Args:
         model: a `DenseNetModel`.
-        until: the last frozen stage, such as "stem", "transition1" or "block3"; "all" for everything but the classifier,
-            None for nothing.
+        until: the last frozen stage, such as "stem", "transition1" or "block3"; "all" for everything but the
+            classifier, None for nothing.
 
     Returns:
         `model`.
@@ -82,6 +82,7 @@ def fine_tune(
     for name, value in {"head_epochs": head_epochs, "epochs": epochs}.items():
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"{name} must be a whole number >= 0. Received: {name}={value!r}")
+    freeze(model, until)  # refuses an unknown stage before anything trains
     if loss is None:
         logits = model.layers[-1].activation is keras.activations.linear
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
