@@ -38,8 +38,10 @@ def main(arguments=None):
     source = network(options.depth, known[0])
     adam = keras.optimizers.AdamW(3e-3)
     source.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
-    source.fit(shifted(*known), epochs=options.source_epochs, steps_per_epoch=len(known[1]) // 32, verbose=2)
-    runs = {  # model, epochs of the classifier alone, highest rate; behind the classifier the network gets a tenth of it
+    source.fit(
+        shifted(*known), epochs=options.source_epochs, steps_per_epoch=len(known[1]) // 32, shuffle=False, verbose=2
+    )
+    runs = {  # model, epochs of the classifier alone, its learning rate (the network behind it gets a tenth of that)
         "fine-tuned": (source.reset_classifier(5), options.epochs, 1e-2),
         "from scratch": (network(options.depth, known[0]), 0, 3e-2),
     }

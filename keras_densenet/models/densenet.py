@@ -28,7 +28,7 @@ class DenseNetModel(keras.Model):
             stem_channels=stem.filters,
             dropout_rate=blocks[0].dropout_rate,
             classes=self.layers[-1].units if isinstance(self.layers[-1], keras.layers.Dense) else None,
-            input_shape=tuple(stem.input.shape[1:]),
+            input_shape=tuple(self._call_of(stem).input_tensors[0].shape[1:]),
         )
 
     @property
@@ -100,8 +100,11 @@ class DenseNetModel(keras.Model):
         if layer.size and any(own not in (None, given) for own, given in zip(own_size, layer.size, strict=True)):
             raise ValueError(f"size must be the network's own {tuple(own_size)}. Received: size={size!r}")
         image = keras.Input((None, None, channels) if layer.size else self.input_shape[1:], name="image")
-        network = keras.models.clone_model(self, layer(image), clone_function=lambda shared: shared)
-        return DenseNetModel(image, network.output, name=self.name)
+
+        def call(shared, x, *args, **options):
+            return shared(layer(x) if x is image else x, *args, **options)
+
+        return keras.models.clone_model(self, image, clone_function=lambda shared: shared, call_function=call)
 
     def reset_classifier(self, classes, classifier_activation="softmax", pooling="avg"):
         """Makes a model with a new classifier on the same backbone; the two share their weights.
@@ -132,10 +135,13 @@ class DenseNetModel(keras.Model):
     def _layers_of(self, kind):
         return [layer for layer in self.layers if isinstance(layer, kind)]
 
-    def _output_of(self, layer):
-        """The layer's output in this model; `layer.output` is the one in the first model that it was part of."""
+    def _call_of(self, layer):
+        """The layer's node in this model; `layer.output` is of the first model that the layer was part of."""
         nodes = itertools.chain.from_iterable(self._nodes_by_depth.values())
-        return next(node.output_tensors[0] for node in nodes if node.operation is layer)
+        return next(node for node in nodes if node.operation is layer)
+
+    def _output_of(self, layer):
+        return self._call_of(layer).output_tensors[0]
 
 
 def DenseNet(

@@ -25,8 +25,8 @@ def freeze(model, until="all"):
         raise ValueError(f'until must be None, "all" or one of {", ".join(stages)}. Received: until={until!r}')
     count = 0 if until is None else len(stages) if until == "all" else stages.index(until) + 1
     model.trainable = True
-    for name in stages[:count]:
-        model.get_layer(name).trainable = False
+    for index, name in enumerate(stages):
+        model.get_layer(name).trainable = index >= count
     return model
 
 
@@ -97,6 +97,7 @@ def fine_tune(
             validation_data=validation_data,
             epochs=count,
             steps_per_epoch=steps_per_epoch,
+            shuffle=False,
             callbacks=[
                 keras.callbacks.TerminateOnNaN(raise_error=True),
                 keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
