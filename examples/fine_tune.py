@@ -27,6 +27,7 @@ def main(arguments=None):
     parser.add_argument("--source-epochs", type=int, default=15, help="passes over the digits 0-4")
     parser.add_argument("--epochs", type=int, default=20, help="of each of the two phases")
     parser.add_argument("--steps", type=int, default=15, help="batches of the few images in an epoch")
+    parser.add_argument("--xla", action=argparse.BooleanOptionalAction, default=True, help="compile, or trace only")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and shifts")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
@@ -37,10 +38,9 @@ def main(arguments=None):
 
     source = network(options.depth, known[0])
     adam = keras.optimizers.AdamW(3e-3)
-    source.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
-    source.fit(
-        shifted(*known), epochs=options.source_epochs, steps_per_epoch=len(known[1]) // 32, shuffle=False, verbose=2
-    )
+    source.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=options.xla)
+    steps = len(known[1]) // 32
+    source.fit(shifted(*known), epochs=options.source_epochs, steps_per_epoch=steps, shuffle=False, verbose=2)
     runs = {  # model, epochs of the classifier alone, its learning rate (the network behind it gets a tenth of that)
         "fine-tuned": (source.reset_classifier(5), options.epochs, 1e-2),
         "from scratch": (network(options.depth, known[0]), 0, 3e-2),
@@ -56,6 +56,7 @@ def main(arguments=None):
             learning_rate=rate,
             patience=options.epochs,
             steps_per_epoch=options.steps,
+            jit_compile=options.xla,
             verbose=0,
         )
         accuracies[name] = model.evaluate(test, verbose=0, return_dict=True)["accuracy"]

