@@ -68,7 +68,7 @@ def normalise(pixels, mode):
 def resize(images, height, width, interpolation, saturate=False):
     """Resizes `(batch, h, w, channels)` as Pillow does: separable, and antialiased where it shrinks.
 
-    As two matrix products, it compiles under XLA and has gradients, which TensorFlow's antialiased resize does not do.
+    As two matrix products, it compiles under XLA, which TensorFlow's own antialiased resize does not.
 
     Args:
         images: float32.
@@ -78,10 +78,11 @@ def resize(images, height, width, interpolation, saturate=False):
         saturate: whether what the cubic overshoots stays in 0..255 after each pass, as in Pillow's 8-bit images.
     """
     rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
-    for equation, old, new in (("xw,bhwc->bhxc", columns, width), ("yh,bhxc->byxc", rows, height)):
-        images = tf.einsum(equation, _taps(old, new, interpolation), images)
-        images = tf.clip_by_value(images, 0.0, 255.0) if saturate else images
-    return images
+    low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
+    planes = tf.transpose(images, [0, 3, 1, 2])
+    planes = tf.matmul(planes, _taps(columns, width, interpolation), transpose_b=True)
+    planes = tf.matmul(_taps(rows, height, interpolation), tf.clip_by_value(planes, low, high))
+    return tf.transpose(tf.clip_by_value(planes, low, high), [0, 2, 3, 1])
 
 
 def resize_and_crop(images, size, frame, interpolation, saturate=False):
