@@ -23,9 +23,9 @@ def main(arguments=None):
     """Runs the comparison; returns both accuracies on the test images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-class", type=int, default=5, help="images of each new class")
-    parser.add_argument("--depth", type=int, default=22, help="of the DenseNet-BC, 6n + 4")
-    parser.add_argument("--source-epochs", type=int, default=15, help="passes over the digits 0-4")
-    parser.add_argument("--epochs", type=int, default=20, help="of each of the two phases")
+    parser.add_argument("--depth", type=int, default=16, help="of the DenseNet-BC, 6n + 4")
+    parser.add_argument("--source-epochs", type=int, default=10, help="passes over the digits 0-4")
+    parser.add_argument("--epochs", type=int, default=10, help="of each of the two phases")
     parser.add_argument("--steps", type=int, default=15, help="batches of the few images in an epoch")
     parser.add_argument("--xla", action=argparse.BooleanOptionalAction, default=True, help="compile, or trace only")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and shifts")
