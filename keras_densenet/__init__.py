@@ -8,6 +8,7 @@ keep_memory()
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture
 from keras_densenet.cost import Cost, cost
+from keras_densenet.data import decode_predictions, preprocess_input
 from keras_densenet.models import (
     DenseNet,
     DenseNet121,
@@ -21,6 +22,7 @@ from keras_densenet.models import (
     fold,
     list_models,
 )
+from keras_densenet.training import fine_tune, freeze
 
 __version__ = "0.1.0"
 
@@ -36,8 +38,12 @@ __all__ = [
     "DenseNetModel",
     "cost",
     "create_model",
+    "decode_predictions",
     "feature_pyramid",
+    "fine_tune",
     "fold",
+    "freeze",
     "layers",
     "list_models",
+    "preprocess_input",
 ]
