@@ -16,6 +16,7 @@ from keras_densenet.models import (
     fold,
     list_models,
 )
+from keras_densenet.serving import export_saved_model
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "DenseNetModel",
     "cost",
     "create_model",
+    "export_saved_model",
     "feature_pyramid",
     "fold",
     "layers",
