@@ -11,6 +11,8 @@ import typer
 
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
+from keras_densenet.data import read_images
+from keras_densenet.serving.formats import export_file
 
 
 @app.command()
@@ -30,11 +32,15 @@ def export(
         bool, typer.Option(help="Fold batch normalisation away: the same outputs, fewer operations.")
     ] = True,
     xla: Annotated[bool, typer.Option("--xla", help="Let the server compile the network with XLA.")] = False,
+    format: Annotated[str, typer.Option(help="saved_model, litert, onnx or openvino.")] = "saved_model",
+    representative: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of images that LiteRT is quantized to 8 bits with.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Load what was written as a server does, and compare.")
     ] = False,
 ):
-    """Write a SavedModel for TensorFlow Serving; or, with --check alone, check a written version.
+    """Write a SavedModel for TensorFlow Serving, or a file for another runtime; with --check alone, check a version.
 
     Example: keras-densenet export runs/digits --out served --name digits --check
 
@@ -49,6 +55,19 @@ def export(
             "[yellow]--xla:[/yellow] the GPU image of TensorFlow Serving refuses such models", highlight=False
         )
     network, run_labels = training.load_model(model)
+    if format != "saved_model":
+        images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
+        with console.status(f"exporting for {format} ..."):
+            path, deviation = export_file(network, out, format, name, version, folded=fold, representative=images)
+        told = (
+            "its runtime is not installed, so it is not checked"
+            if deviation is None
+            else f"off Keras by {deviation:.1e}"
+        )
+        console.print(f"exported to {path}; {told}", highlight=False)
+        return None
+    if representative is not None:
+        raise ValueError("--representative is for --format litert")
     with console.status("exporting ..."):
         target = serving.export_saved_model(
             network,
@@ -70,6 +89,13 @@ def export(
             report = serving.check_saved_model(target)
         _show(report)
     return None
+
+
+def _files(folder):
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not found:
+        raise ValueError(f"There are no JPEG or PNG files in {str(folder)!r}")
+    return found
 
 
 def _size(text):

@@ -32,10 +32,12 @@ class Served:
     """
 
     def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
-        self.model = model if preprocessing is None else _put_in_front(preprocessing, model)
+        self.model = model if preprocessing is None else put_in_front(preprocessing, model)
         self.labels = _check_labels(model, labels)
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k, self.levels = min(top_k, len(self.labels)), list(levels)
-        copy = fold(self.model) if folded else _copy(self.model)
+        copy = fold(self.model) if folded else copy_of(self.model)
         front, start = _front(copy)
         self._resizes = front is not None
         self.size = _check_size(tuple(start.shape[1:3]), size)
@@ -103,7 +105,7 @@ class Served:
 
     def answers_of_keras(self, images):
         """What Keras itself computes from raw images: a dict of probabilities and embedding."""
-        copy = _copy(self.model)
+        copy = copy_of(self.model)
         embedding, output = keras.Model(copy.input, [copy.layers[-1].input, copy.output]).predict_on_batch(images)
         is_logits = self._activation is keras.activations.linear
         return {"probabilities": self._probabilities(output).numpy() if is_logits else output, "embedding": embedding}
@@ -138,8 +140,8 @@ def _check_size(own, size):
     return size
 
 
-def _put_in_front(preprocessing, model):
-    """The layer and the model's layers as one functional model."""
+def put_in_front(preprocessing, model):
+    """The layer and the model's own layers as one functional model."""
     *size, channels = model.input_shape[1:]
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
     image = keras.Input((*([None, None] if None not in given else size), channels), name="image")
@@ -153,7 +155,8 @@ def _put_in_front(preprocessing, model):
     return type(model)(image, outputs[-1], name=model.name)
 
 
-def _copy(model):
+def copy_of(model):
+    """The same model with layers of its own."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy

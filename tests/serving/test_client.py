@@ -49,7 +49,10 @@ def test_a_bad_image_does_not_fail_its_batch(server, exported, protocol):
 
 def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
     values = exported.pixels[:2].tolist()
-    ask = lambda body: requests.post(server.rest_url + ":predict", json=body, timeout=20).json()
+
+    def ask(body):
+        return requests.post(server.rest_url + ":predict", json=body, timeout=20).json()
+
     rows, columns = ask({"instances": values})["predictions"], ask({"inputs": {"image": values}})["outputs"]
     np.testing.assert_allclose([row["probabilities"] for row in rows], columns["probabilities"])
     assert [row["label"] for row in rows] == columns["label"]
@@ -71,7 +74,7 @@ def test_what_the_server_refuses_is_told_in_its_words(server, protocol, signatur
 
 def test_a_wrong_type_and_a_request_too_large_are_refused_over_grpc(server):
     client = connect(server.grpc_url)
-    with pytest.raises(RuntimeError, match="INVALID_ARGUMENT: image must be float32. Received: float64"):
+    with pytest.raises(RuntimeError, match=r"INVALID_ARGUMENT: image must be float32\. Received: float64"):
         client.predict("serving_default", {"image": np.zeros((1, 19, 16, 3))})
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
         client.predict("image_bytes", {"image_bytes": [bytes(200_000)]})
