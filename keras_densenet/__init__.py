@@ -22,6 +22,7 @@ from keras_densenet.models import (
     fold,
     list_models,
 )
+from keras_densenet.serving import export_saved_model
 from keras_densenet.training import fine_tune, freeze
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "cost",
     "create_model",
     "decode_predictions",
+    "export_saved_model",
     "feature_pyramid",
     "fine_tune",
     "fold",
