@@ -16,6 +16,7 @@ from keras_densenet.models import (
     fold,
     list_models,
 )
+from keras_densenet.weights import list_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -35,4 +36,7 @@ __all__ = [
     "fold",
     "layers",
     "list_models",
+    "list_weights",
+    "load_weights",
+    "save_weights",
 ]
