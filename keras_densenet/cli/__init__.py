@@ -6,7 +6,7 @@ import sys
 import rich.console
 import rich.markup
 
-from keras_densenet.cli import export, models, quickstart, train  # noqa: F401, each adds its commands to the application
+from keras_densenet.cli import convert, export, models, quickstart, train  # noqa: F401, each adds its commands to the app
 from keras_densenet.cli.common import app
 
 

@@ -80,11 +80,7 @@ def save_weights(model, path, layout="keras_densenet"):
         TypeError: if `model` is no DenseNet, or a folded one.
         ValueError: for an unknown layout or another ending.
     """
-    if layout not in _ENDINGS:
-        raise ValueError(f"layout must be one of {', '.join(_ENDINGS)}. Received: layout={layout!r}")
-    if not os.fspath(path).endswith(_ENDINGS[layout]):
-        endings = " or ".join(_ENDINGS[layout])
-        raise ValueError(f"path must end in {endings} for layout={layout!r}. Received: {os.fspath(path)!r}")
+    check_target(path, layout)
     plan, variables = _plan(model), _variables(model)
     if layout == "keras_densenet":
         with written_beside(path) as beside:
@@ -95,6 +91,15 @@ def save_weights(model, path, layout="keras_densenet"):
     values = layouts.spread_statistics(values, _epsilon(model), theirs.epsilon)
     arrays = {there: theirs.there(values[here]) for there, here in layouts.names(plan, layout).items()}
     containers.write(path, {name: np.ascontiguousarray(array, "float32") for name, array in arrays.items()})
+
+
+def check_target(path, layout):
+    """Raises ValueError unless `save_weights` knows the layout and writes such files for it."""
+    if layout not in _ENDINGS:
+        raise ValueError(f"layout must be one of {', '.join(_ENDINGS)}. Received: layout={layout!r}")
+    if not os.fspath(path).endswith(_ENDINGS[layout]):
+        endings = " or ".join(_ENDINGS[layout])
+        raise ValueError(f"path must end in {endings} for layout={layout!r}. Received: {os.fspath(path)!r}")
 
 
 def _plan(model):
