@@ -11,7 +11,7 @@ from keras_densenet.weights import catalogue, containers, layouts
 from keras_densenet.weights.download import fetch
 
 _ENDINGS = {
-    "keras_densenet": (".weights.h5",),
+    layouts.OURS: (".weights.h5",),
     "torchvision": (".safetensors", ".pth"),
     "keras": (".weights.h5", ".h5"),
 }
@@ -65,7 +65,7 @@ def load_weights(model, source, skip_mismatch=False):
     return skipped
 
 
-def save_weights(model, path, layout="keras_densenet"):
+def save_weights(model, path, layout=layouts.OURS):
     """Writes a DenseNet's weights for this package or another framework, in float32.
 
     Args:
@@ -82,7 +82,7 @@ def save_weights(model, path, layout="keras_densenet"):
     """
     check_target(path, layout)
     plan, variables = _plan(model), _variables(model)
-    if layout == "keras_densenet":
+    if layout == layouts.OURS:
         with written_beside(path) as beside:
             model.save_weights(beside)
         return
@@ -125,14 +125,10 @@ def _epsilon(model):
 def _read(stored, plan, variables, path, skip_mismatch):
     """Checks and reads what a network needs: `({name: float64 array}, layout, names that are left out)`."""
     stored = {layouts.canonical(name): tensor for name, tensor in stored.items()}
-    complete = dataclasses.replace(plan, classes=plan.classes or 1)  # to know a classifier's names in any case
-    tables = {name: layouts.names(complete, name) for name in layouts.LAYOUTS}
-    layout = max(tables, key=lambda name: len(tables[name].keys() & stored.keys()))
-    names, theirs, values, skipped = tables[layout], layouts.LAYOUTS[layout], {}, []
-    if not names.keys() & stored.keys():
-        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(tables)}")
+    layout, names = _layout_of(stored, plan, path)
+    theirs, values, skipped = layouts.LAYOUTS[layout], {}, []
     bias = next(stored.get(there) for there, here in names.items() if here == "classifier/bias")
-    if plan.classes and bias is not None and not skip_mismatch:
+    if plan.classes and bias is not None and len(bias.shape) == 1 and not skip_mismatch:
         _check_classes(plan.classes, bias.shape[0], path)
     for there, here in names.items():
         owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
@@ -154,6 +150,16 @@ def _read(stored, plan, variables, path, skip_mismatch):
     if extra := [name for name in stored if name not in names and not _may_be_there(name, layout)]:
         raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
     return values, layout, skipped
+
+
+def _layout_of(stored, plan, path):
+    """The layout most of whose names are there, and its names, with a classifier's in any case."""
+    plan = dataclasses.replace(plan, classes=plan.classes or 1)
+    tables = {layout: layouts.names(plan, layout) for layout in layouts.LAYOUTS}
+    layout = max(tables, key=lambda layout: len(tables[layout].keys() & stored.keys()))
+    if not tables[layout].keys() & stored.keys():
+        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(tables)}")
+    return layout, tables[layout]
 
 
 def _check_classes(classes, found, source):
