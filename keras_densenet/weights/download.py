@@ -47,14 +47,13 @@ def _from_url(checkpoint):
 
 def _from_hub(checkpoint):
     try:
-        import huggingface_hub
+        from huggingface_hub import constants, hf_hub_download
     except ImportError:
         raise ImportError(
             f"{checkpoint.name} lies on the Hugging Face hub: pip install 'keras-densenet[weights]'"
         ) from None
-    cache = huggingface_hub.constants.HF_HUB_CACHE
-    with _explained(checkpoint, cache):
-        path = pathlib.Path(huggingface_hub.hf_hub_download(checkpoint.repository, checkpoint.file))
+    with _explained(checkpoint, constants.HF_HUB_CACHE):
+        path = pathlib.Path(hf_hub_download(checkpoint.repository, checkpoint.file))
         blob = path.resolve()
         # The hub calls a large file by its SHA-256, but checks no more than its size.
         if re.fullmatch("[0-9a-f]{64}", blob.name) and not _has_hash(blob, f"sha256:{blob.name}"):

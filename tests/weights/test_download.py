@@ -3,11 +3,12 @@
 import dataclasses
 import hashlib
 import http.server
+import sys
 import threading
 import time
 
-import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 import keras_densenet as kd
 from keras_densenet import family
@@ -62,8 +63,8 @@ def server():
 def home(tmp_path, monkeypatch):
     """Caches of their own, and no long waits."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(download, "TIMEOUT", 1)
     return tmp_path
 
@@ -76,7 +77,7 @@ def by_url(server, how, hash=f"sha256:{SHA256}"):
 
 def on_hub(server, how, monkeypatch):
     port = server if isinstance(server, int) else server.server_address[1]
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
     row = catalogue.CHECKPOINTS["timm:densenet121.ra_in1k"]
     return dataclasses.replace(row, repository=f"{how}/tiny", url=f"http://127.0.0.1:{port}/{how}/tiny")
 
@@ -166,6 +167,6 @@ def test_published_weights_load_by_name(server, monkeypatch):
 
 
 def test_hub_without_its_library_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"keras-densenet\[weights\]"):
         download.fetch(catalogue.CHECKPOINTS["timm:densenet121.ra_in1k"])
