@@ -50,7 +50,7 @@ def load_weights(model, source, skip_mismatch=False):
     """
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
         raise ValueError(f"weights must be None, a name from list_weights() or a path. Received: weights={source!r}")
-    plan, variables = _plan(model), _variables(model)
+    plan, variables = _network(model)
     path = os.fspath(source)
     if checkpoint := catalogue.find(path, plan):
         if plan.classes and not skip_mismatch:
@@ -81,7 +81,7 @@ def save_weights(model, path, layout=layouts.OURS):
         ValueError: for an unknown layout or another ending.
     """
     check_target(path, layout)
-    plan, variables = _plan(model), _variables(model)
+    plan, variables = _network(model)
     if layout == layouts.OURS:
         with written_beside(path) as beside:
             model.save_weights(beside)
@@ -102,20 +102,15 @@ def check_target(path, layout):
         raise ValueError(f"path must end in {endings} for layout={layout!r}. Received: {os.fspath(path)!r}")
 
 
-def _plan(model):
-    try:
-        return model.architecture
-    except (AttributeError, IndexError):  # a folded network has no layers to read it off
-        kind = type(model).__name__
-        raise TypeError(
-            f"Weights go into and out of a DenseNet of this package, not folded. Received: {kind}"
-        ) from None
-
-
-def _variables(model):
-    """`{"block1/layer1_norm1_gamma": variable, ...}`: the network's own, not those of what stands before the stem."""
-    names = {"classifier", *(stage.name for stage in model.architecture.stages)}
-    return {f"{layer.name}/{v.name}": v for layer in model.layers if layer.name in names for v in layer.weights}
+def _network(model):
+    """The architecture and `{"block1/layer1_norm1_gamma": variable, ...}`, without what stands before the stem."""
+    plan = getattr(model, "architecture", None)
+    names = layouts.names(plan, layouts.OURS) if plan else {}
+    variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
+    if not names or names.keys() - variables.keys():
+        kind = "folded one" if plan else type(model).__name__
+        raise TypeError(f"Weights go into and out of a DenseNet of this package that is not folded. Received: a {kind}")
+    return plan, {name: variables[name] for name in names}
 
 
 def _epsilon(model):

@@ -18,19 +18,18 @@ def read_tensors(file):
     Raises:
         OSError: if the file links to other files, which is never followed.
     """
-    file.visititems_links(_refuse_link)
+    # What these callbacks return ends the visit; what they raise h5py does not always pass on.
+    if place := file.visititems_links(lambda place, link: None if isinstance(link, h5py.HardLink) else place):
+        raise OSError(f"{place} is a link, which is not followed")
+    places, found = [], {}
+    file.visititems(lambda place, item: places.append(place) if isinstance(item, h5py.Dataset) else None)
     is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
-    find_name, found = (_legacy_name if is_legacy else _keras3_name), {}
-
-    def collect(place, item):
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.external or item.is_virtual:
-            raise OSError(f"the data of {place} lies in another file")
-        if name := find_name(place, item):
-            found[name] = item
-
-    file.visititems(collect)
+    for place in places:
+        dataset = file[place]
+        if dataset.external or dataset.is_virtual:
+            raise OSError(f"the data of {place} lies in another file, which is not read")
+        if name := _legacy_name(place) if is_legacy else _keras3_name(place, dataset):
+            found[name] = dataset
     return found
 
 
@@ -76,12 +75,7 @@ def _by_layer(tensors):
     return layers
 
 
-def _refuse_link(place, link):
-    if not isinstance(link, h5py.HardLink):
-        raise OSError(f"{place} is a link, which is not followed")
-
-
-def _legacy_name(place, dataset):
+def _legacy_name(place):
     """`conv1/conv/conv1/conv_1/kernel:0`, of layer `conv1/conv`, is `conv1_conv/kernel`.
 
     A place of another form keeps its name, so that it is refused by it.
@@ -92,7 +86,7 @@ def _legacy_name(place, dataset):
     *scopes, weight = place.split("/")
     half = len(scopes) // 2
     layer, scope = "_".join(scopes[:half]), "_".join(scopes[half:])
-    return f"{layer}/{weight.split(':')[0]}" if layer == re.sub(r"(?<=[a-z])_\d+$", "", scope) else place
+    return f"{layer}/{weight.split(':')[0]}" if re.fullmatch(rf"{re.escape(layer)}(_\d+)?", scope) else place
 
 
 def _keras3_name(place, dataset):

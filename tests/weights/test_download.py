@@ -66,6 +66,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(download, "TIMEOUT", 1)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the hub client's retries
     return tmp_path
 
 
@@ -78,6 +79,8 @@ def by_url(server, how, hash=f"sha256:{SHA256}"):
 def on_hub(server, how, monkeypatch):
     port = server if isinstance(server, int) else server.server_address[1]
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    template = f"http://127.0.0.1:{port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     row = catalogue.CHECKPOINTS["timm:densenet121.ra_in1k"]
     return dataclasses.replace(row, repository=f"{how}/tiny", url=f"http://127.0.0.1:{port}/{how}/tiny")
 
