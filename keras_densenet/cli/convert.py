@@ -21,6 +21,7 @@ def weights():
     table = rich.table.Table("name", "top-1", "top-5", "image", "licence", "file", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
+    table.columns[-1].overflow = "fold"  # to be copied whole
     for row in CHECKPOINTS.values():
         table.add_row(row.name, f"{row.top1:.2f}", f"{row.top5:.2f}", str(row.input_size), row.licence, row.url)
     console.print(table)

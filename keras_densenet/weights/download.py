@@ -74,10 +74,10 @@ def _explained(checkpoint, cache):
     try:
         yield
     except Exception as error:  # the two clients raise errors of several libraries
+        reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         raise OSError(
-            f"{checkpoint.name} could not be downloaded from {checkpoint.url} into {str(cache)!r}: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Fetch it with a browser and give "
-            "the path of the file instead of the name"
+            f"{checkpoint.name} could not be downloaded from {checkpoint.url} into {str(cache)!r}: {reason}. Fetch it "
+            "with a browser and give the path of the file instead of the name"
         ) from error
 
 

@@ -106,7 +106,8 @@ def _network(model):
     """The architecture and `{"block1/layer1_norm1_gamma": variable, ...}`, without what stands before the stem."""
     plan = getattr(model, "architecture", None)
     names = layouts.names(plan, layouts.OURS) if plan else {}
-    variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
+    layers = getattr(model, "layers", [])
+    variables = {f"{layer.name}/{v.name}": v for layer in layers for v in layer.weights}
     if not names or names.keys() - variables.keys():
         kind = "folded one" if plan else type(model).__name__
         raise TypeError(f"Weights go into and out of a DenseNet of this package that is not folded. Received: a {kind}")

@@ -15,6 +15,9 @@ from keras_densenet import family
 from keras_densenet.weights import catalogue, download
 from tests.weights import foreign
 
+# urllib leaves the socket of a connection that timed out to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
+
 CONTENT = (foreign.FIXTURES / "tiny_timm.safetensors").read_bytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -32,7 +35,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, with_body):
         how = self.path.split("/")[1]
         if how == "missing" or self.path.startswith("/api/"):
-            self.send_error(404)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         body = {"truncated": CONTENT[:1000], "wrong": CONTENT[:-1] + b"x"}.get(how, CONTENT)
         self.send_response(200)

@@ -32,17 +32,22 @@ def network(name):
 
 @torch.no_grad()
 def randomise(model):
-    """Random scales and shifts; statistics of random images, disturbed differently in every reader."""
+    """Random scales and shifts; statistics near those of random images, but different in every reader."""
+
+    def measure(norm, inputs):
+        mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
+        norm.running_mean.copy_(mean + 0.1 * variance.sqrt() * torch.randn_like(mean))
+        norm.running_var.copy_(variance * torch.empty_like(variance).uniform_(0.5, 1.5))
+
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.weight.uniform_(0.5, 1.5)
         norm.bias.normal_(0, 0.2)
-        norm.momentum = 1.0
-    model.train()(torch.randn(4, 3, 64, 64))
-    for norm in norms:
-        norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.randn_like(norm.running_mean)
-        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 1.5)
-    return model.eval()
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    model.eval()(torch.randn(2, 3, 128, 128))
+    for hook in hooks:
+        hook.remove()
+    return model
 
 
 @torch.no_grad()
