@@ -21,7 +21,7 @@ import rich.table
 
 from benchmarks.contestants import NEEDS, TASKS
 from keras_densenet import Architecture
-from keras_densenet.models.variants import variant
+from keras_densenet.family import variant
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 console = rich.console.Console(width=150)

@@ -24,6 +24,7 @@ from keras_densenet.models import (
 )
 from keras_densenet.serving import export_saved_model
 from keras_densenet.training import fine_tune, freeze
+from keras_densenet.weights import list_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -47,5 +48,8 @@ __all__ = [
     "freeze",
     "layers",
     "list_models",
+    "list_weights",
+    "load_weights",
     "preprocess_input",
+    "save_weights",
 ]

@@ -6,7 +6,8 @@ import sys
 import rich.console
 import rich.markup
 
-from keras_densenet.cli import export, models, quickstart, request, train  # noqa: F401, each adds its commands to the application
+# Each adds its commands to the application.
+from keras_densenet.cli import convert, export, models, quickstart, request, train  # noqa: F401
 from keras_densenet.cli.common import app
 
 

@@ -10,7 +10,7 @@ import typer
 from keras_densenet import data as data_sets
 from keras_densenet import training
 from keras_densenet.cli.common import Data, Model, app, console, load_splits, run_training
-from keras_densenet.models.variants import variant
+from keras_densenet.family import variant
 
 
 @app.command()

@@ -7,7 +7,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
-from keras_densenet.weights.files import load_file
+from keras_densenet.weights import load_weights
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -181,7 +181,8 @@ def DenseNet(
         stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC.
         dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
         include_top: whether to end in global average pooling and a classifier.
-        weights: None (random), or the path of a `.weights.h5` file of this package for the same architecture.
+        weights: None (random), or what `load_weights` takes: "imagenet", another name from `list_weights()`, or the
+            path of a file of this package, keras.applications, torchvision or timm.
         input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image.
         input_shape: `(height, width, channels)` of the image, without `input_tensor`; sizes may be None, any number
             of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem, `(32, 32, 3)`;
@@ -246,7 +247,7 @@ def DenseNet(
     sources = keras.utils.get_source_inputs(image)
     model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
-        load_file(model, weights)
+        load_weights(model, weights)
     return model
 
 
