@@ -64,7 +64,7 @@ class Served:
         return found
 
     def _classify_pixels(self, image):
-        return self._answer(self._front(tf.cast(image, tf.float32)))
+        return self._answer(self._front(tf.cast(self._of_shape(image), tf.float32)))
 
     def _classify_files(self, image_bytes):
         channels = self.model.input_shape[-1]
@@ -81,8 +81,11 @@ class Served:
         return {**answer, "ok": ok, "error": error}
 
     def _features(self, image):
-        found = self._network(self._front(image))
+        found = self._network(self._front(self._of_shape(image)))
         return {name: found[name] for name in ("embedding", *self.levels)}
+
+    def _of_shape(self, image):
+        return tf.ensure_shape(image, (None, *self.model.input_shape[1:]))  # the server does not check it
 
     def _answer(self, prepared):
         logits = tf.cast(self._network(prepared)["logits"], tf.float32)
