@@ -12,7 +12,6 @@ import typer
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
 from keras_densenet.data import read_images
-from keras_densenet.serving.formats import export_file
 
 
 @app.command()
@@ -58,7 +57,9 @@ def export(
     if format != "saved_model":
         images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
         with console.status(f"exporting for {format} ..."):
-            path, deviation = export_file(network, out, format, name, version, folded=fold, representative=images)
+            path, deviation = serving.export_file(
+                network, out, format, name, version, folded=fold, representative=images
+            )
         told = (
             "its runtime is not installed, so it is not checked"
             if deviation is None

@@ -30,7 +30,7 @@ def write_card(served, folder, name, version, facts):
     card = {
         "name": name,
         "version": version,
-        **_network(served.model),
+        **_network(served.model, served.size),
         "preprocessing": _preprocessing(served.model),
         "labels": served.labels,
         "file_size": list(served.size),
@@ -63,10 +63,10 @@ def hashes(folder):
     return found
 
 
-def _network(model):
+def _network(model, size):
     if not isinstance(model, DenseNetModel):
         return {"parameters": model.count_params()}
-    architecture, counted = model.architecture, cost(model)
+    architecture, counted = model.architecture, cost(model, (*size, model.input_shape[-1]))
     figures = {"parameters": counted.trainable_parameters, "macs": counted.macs}
     return {"architecture": dataclasses.asdict(architecture), **figures}
 

@@ -48,8 +48,8 @@ def export_saved_model(
         name: of the model. Default: `model.name`.
         version: a whole number >= 1. Default: one more than the highest there.
         labels: names of the classes. Default: their numbers.
-        preprocessing: a Keras layer from raw pixels to what `model` takes, such as `keras.layers.Rescaling(1 / 255)`.
-            None: the model takes raw pixels.
+        preprocessing: the mode of a `layers.Preprocess`, such as "torch", which also resizes to the model's size; or
+            any Keras layer from raw pixels to what `model` takes. None: the model takes raw pixels.
         top_k: how many classes `top_labels` and `top_scores` have.
         levels: names from `model.pyramid_outputs`.
         size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.

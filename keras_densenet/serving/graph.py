@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_densenet.layers import Preprocess
 from keras_densenet.models import fold
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
@@ -12,7 +13,8 @@ class Served:
 
     Args:
         model: a functional Keras model with one image input that ends in a `Dense` classifier.
-        preprocessing: a Keras layer from raw pixels to what `model` takes; None if it takes raw pixels.
+        preprocessing: a Keras layer from raw pixels to what `model` takes, or the mode of a `layers.Preprocess`; None
+            if it takes raw pixels.
         labels: names of the classes. Default: their numbers.
         top_k: how many classes `top_labels` and `top_scores` have.
         levels: names of pyramid features that the signature `features` gives.
@@ -32,6 +34,8 @@ class Served:
     """
 
     def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
+        if isinstance(preprocessing, (str, dict)):
+            preprocessing = Preprocess(preprocessing, size or _known(model.input_shape[1:3]), name="preprocess")
         self.model = model if preprocessing is None else put_in_front(preprocessing, model)
         self.labels = _check_labels(model, labels)
         if top_k < 1:
@@ -64,7 +68,7 @@ class Served:
         return found
 
     def _classify_pixels(self, image):
-        return self._answer(self._front(tf.cast(image, tf.float32)))
+        return self._answer(self._front(tf.cast(self._of_shape(image), tf.float32)))
 
     def _classify_files(self, image_bytes):
         channels = self.model.input_shape[-1]
@@ -81,8 +85,11 @@ class Served:
         return {**answer, "ok": ok, "error": error}
 
     def _features(self, image):
-        found = self._network(self._front(image))
+        found = self._network(self._front(self._of_shape(image)))
         return {name: found[name] for name in ("embedding", *self.levels)}
+
+    def _of_shape(self, image):
+        return tf.ensure_shape(image, (None, *self.model.input_shape[1:]))  # the server does not check it
 
     def _answer(self, prepared):
         logits = tf.cast(self._network(prepared)["logits"], tf.float32)
@@ -127,6 +134,10 @@ def _check_labels(model, labels):
     if isinstance(labels, str) or len(labels) != classifier.units:
         raise ValueError(f"labels must be a list of {classifier.units} names, one a class. Received: {len(labels)}")
     return [str(label) for label in labels]
+
+
+def _known(size):
+    return None if None in size else size
 
 
 def _check_size(own, size):

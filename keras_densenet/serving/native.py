@@ -1,5 +1,6 @@
 """A SavedModel through TensorFlow's C loader, the C++ code that TensorFlow Serving runs: no Keras, no tracing."""
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -23,16 +24,15 @@ class NativeModel:
 
     def __init__(self, folder):
         c = self._c = _library()
-        self._status, self._graph = c.TF_NewStatus(), c.TF_NewGraph()
-        options, buffer = c.TF_NewSessionOptions(), c.TF_NewBuffer()
+        self._graph, options, buffer = c.TF_NewGraph(), c.TF_NewSessionOptions(), c.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(b"serve")
-        load = c.TF_LoadSessionFromSavedModel
-        self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, self._status)
-        c.TF_DeleteSessionOptions(options)
-        self._check(f"{str(folder)!r} cannot be loaded")
+        with self._status(f"{str(folder)!r} cannot be loaded") as status:
+            load = c.TF_LoadSessionFromSavedModel
+            self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, status)
         found = _Buffer.from_address(buffer)
         meta_graph = meta_graph_pb2.MetaGraphDef.FromString(ctypes.string_at(found.data, found.length))
         c.TF_DeleteBuffer(buffer)
+        c.TF_DeleteSessionOptions(options)
         self.graph = meta_graph.graph_def
         self.signatures = {
             name: signature for name, signature in meta_graph.signature_def.items() if not name.startswith("__")
@@ -73,24 +73,22 @@ class NativeModel:
 
     def close(self):
         """Frees what the model holds; it cannot be run any more."""
-        for delete, held in (
-            (lambda held: self._c.TF_DeleteSession(held, self._status), self._session),
-            (self._c.TF_DeleteGraph, self._graph),
-        ):
-            delete(held)
+        with self._status("The model cannot be closed") as status:
+            self._c.TF_DeleteSession(self._session, status)
+        self._c.TF_DeleteGraph(self._graph)
 
     def _run(self, feeds, arrays, fetches):
         c = self._c
         given = [_tensor(c, array) for array in arrays]
         found = (ctypes.c_void_p * len(fetches))()
         try:
-            c.TF_SessionRun(
-                *(self._session, None),
-                *(self._outputs(feeds), (ctypes.c_void_p * len(given))(*given), len(given)),
-                *(self._outputs(fetches), found, len(fetches)),
-                *(None, 0, None, self._status),
-            )
-            self._check("The run failed")
+            with self._status("The run failed") as status:
+                c.TF_SessionRun(
+                    *(self._session, None),
+                    *(self._outputs(feeds), (ctypes.c_void_p * len(given))(*given), len(given)),
+                    *(self._outputs(fetches), found, len(fetches)),
+                    *(None, 0, None, status),
+                )
             return [_array(c, tensor) for tensor in found]
         finally:
             for tensor in filter(None, [*given, *found]):
@@ -103,9 +101,15 @@ class NativeModel:
         ]
         return (_Output * len(found))(*found)
 
-    def _check(self, what):
-        if self._c.TF_GetCode(self._status):
-            raise ValueError(f"{what}: {self._c.TF_Message(self._status).decode(errors='replace')}")
+    @contextlib.contextmanager
+    def _status(self, what):
+        status = self._c.TF_NewStatus()  # each call has its own: a model is run from many threads
+        try:
+            yield status
+            if self._c.TF_GetCode(status):
+                raise ValueError(f"{what}: {self._c.TF_Message(status).decode(errors='replace')}")
+        finally:
+            self._c.TF_DeleteStatus(status)
 
 
 class _Output(ctypes.Structure):

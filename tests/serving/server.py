@@ -168,6 +168,8 @@ class _Rest(http.server.BaseHTTPRequestHandler):
             columns = {key: [row[key] for row in rows] for key in rows[0]}
         elif not isinstance(columns, dict):
             columns = {next(iter(known)): columns}
+        if unknown := [key for key in columns if key not in known]:
+            raise ValueError(f"{signature} does not take {', '.join(unknown)}")
         found = model.run(signature, {key: _from_json(value, known[key].dtype) for key, value in columns.items()})
         plain = {key: _to_json(value) for key, value in found.items()}
         if "inputs" in body:

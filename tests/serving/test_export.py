@@ -18,14 +18,14 @@ from tests.serving.files import encode
 
 # Operations that TensorFlow has had for years; a new one may be unknown to a server that lags behind.
 ALLOWED = """
-    Add AddV2 Any AvgPool BatchDatasetV2 BiasAdd Cast ConcatV2 ConcatenateDataset Const Conv2D DatasetToSingleElement
-    DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape Fill GatherV2 Greater GreaterEqual
-    Identity IdentityN If IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool Maximum Mean
-    MergeV2Checkpoints Minimum Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod Range RealDiv
-    Relu Reshape ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape
-    ShardedFilename Sigmoid Size Softmax Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMatch StridedSlice
-    StringFormat StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile
-    TopKV2 Transpose Unpack Where ZerosLike
+    Add AddV2 Any AssignVariableOp AvgPool BatchDatasetV2 BiasAdd Cast ConcatV2 ConcatenateDataset Const Conv2D
+    DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape Fill GatherV2
+    Greater GreaterEqual Identity IdentityN If IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool
+    Maximum Mean MergeV2Checkpoints Minimum Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod
+    Range ReadVariableOp RealDiv Relu Reshape ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select
+    SelectV2 Shape ShardedFilename Sigmoid Size Softmax Squeeze StatefulPartitionedCall StatelessIf
+    StaticRegexFullMatch StridedSlice StringFormat StringJoin StringSplitV2 Sub Substr Sum TensorDataset
+    TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp Where ZerosLike
 """
 
 
@@ -54,29 +54,26 @@ def test_every_signature_gives_keras_answers_through_the_c_loader(exported):
     np.testing.assert_allclose(features["embedding"], pyramid["P3"].mean((1, 2)), atol=1e-5)
 
 
-def test_tensorflow_alone_and_saved_model_cli_read_it_in_a_fresh_process(exported, tmp_path):
+def test_saved_model_cli_and_tensorflow_alone_run_it_in_processes_of_their_own(exported, tmp_path):
     np.save(tmp_path / "image.npy", exported.pixels.astype("float32"))
-    script = """
-import sys
-import numpy as np, tensorflow as tf
-from tensorflow.python.tools import saved_model_cli
-folder, scratch = sys.argv[1:]
-def cli(*arguments):
-    parsed = saved_model_cli.create_parser().parse_args(arguments)
-    parsed.func(parsed)
-cli("show", "--dir", folder, "--all")
-given = f"image={scratch}/image.npy"
-signature = ["--tag_set", "serve", "--signature_def", "serving_default"]
-cli("run", "--dir", folder, *signature, "--inputs", given, "--outdir", scratch)
-serve = tf.saved_model.load(folder).signatures["serving_default"]
-np.save(f"{scratch}/loaded.npy", serve(image=tf.constant(np.load(f"{scratch}/image.npy")))["probabilities"])
-assert not any(name.split(".")[0] in ("keras", "keras_densenet") for name in sys.modules)
-"""
-    shown = tiny.run_fresh(script, exported.folder, tmp_path)
+    cli = ["-m", "tensorflow.python.tools.saved_model_cli"]
+    shown = _python(*cli, "show", "--dir", exported.folder, "--all")
     for name in ("serving_default", "serving_uint8", "image_bytes", "features", "top_scores", "embedding"):
         assert f"['{name}']" in shown
-    for file in ("probabilities", "loaded"):
+    signature = ["--tag_set", "serve", "--signature_def", "serving_default"]
+    given = ["--inputs", f"image={tmp_path}/image.npy", "--outdir", tmp_path]
+    _python(*cli, "run", "--dir", exported.folder, *signature, *given)
+    script = pathlib.Path(serving.__file__).with_name("run_saved_model.py")
+    _python("-I", script, exported.folder, tmp_path / "image.npy", tmp_path / "alone.npy")
+    for file in ("probabilities", "alone"):
         np.testing.assert_allclose(np.load(tmp_path / f"{file}.npy"), exported.probabilities, atol=1e-5)
+
+
+def _python(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_the_graph_is_small_and_has_only_long_established_operations(exported):
@@ -102,9 +99,7 @@ def test_the_inference_form_is_served_unless_told_otherwise_and_xla_when_asked(e
 def test_a_network_of_any_size_serves_any_size(tmp_path, sized_by):
     model = tiny.network(input_shape=(None, None, 1), classes=1, classifier_activation=None)
     front = {"argument": None, "layer": keras.layers.Resizing(9, 8)}[sized_by]
-    folder = kd.export_saved_model(
-        model, tmp_path, "net", preprocessing=front, size=(9, 8) if sized_by == "argument" else None
-    )
+    folder = kd.export_saved_model(model, tmp_path, "net", preprocessing=front, size=(9, 8) if front is None else None)
     native = serving.NativeModel(folder)
     images = np.random.default_rng(0).uniform(size=(2, 13, 11, 1)).astype("float32")
     seen = images if front is None else front(images)
@@ -198,11 +193,7 @@ for seed in range(10):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 """
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    _python("-c", script, tmp_path)
     versions = [path for path in (tmp_path / "net").iterdir() if path.name.isdecimal()]
     assert versions
     for version in versions:
