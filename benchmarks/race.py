@@ -99,8 +99,13 @@ def buffers(task, name, network, batch_size):
 
 
 def _command(task, name, network, batch_size):
-    plan = {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
+    plan = plan_of(network)
     return [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)]
+
+
+def plan_of(network):
+    """A network's plan: the fields of its `Architecture`, and its name."""
+    return {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
 
 
 def show(title, rows):
