@@ -1,6 +1,6 @@
 """Where one compiled training step spends its time: python -m benchmarks.profile [densenet121] [densenet-bc-100-12].
 
-Two minutes for each network. TensorFlow's profiler has an event for every kernel of the XLA program but the convolutions,
+Two minutes each. TensorFlow's profiler has an event for every kernel of the XLA program but the convolutions,
 which run in a pool of their own: theirs is the rest of the step.
 """
 
