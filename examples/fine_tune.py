@@ -6,6 +6,9 @@ A small DenseNet-BC learns scikit-learn's handwritten digits 0-4. A new classifi
 images of each, first alone, then with the network behind it. The same network from scratch gets the same images, as
 many steps, and a rate for a network that knows nothing. Both keep the epoch with the lowest loss on the same
 validation images, which are far more than five of each: the comparison is of the start, not of the stopping.
+
+About four minutes on 2 busy cores. A single run, seed 0, TensorFlow 2.21: fine-tuned 87.8%, from scratch 82.2% of 180
+test digits. How much that varies with the seed has not been measured.
 """
 
 import argparse
