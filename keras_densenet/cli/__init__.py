@@ -6,7 +6,14 @@ import sys
 import rich.console
 import rich.markup
 
-from keras_densenet.cli import export, models, quickstart, train  # noqa: F401, each adds its commands to the application
+from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
+    evaluate,
+    export,
+    models,
+    predict,
+    quickstart,
+    train,
+)
 from keras_densenet.cli.common import app
 
 

@@ -1,8 +1,10 @@
 """What the commands share: the application, the console, arguments, and how a run's progress is told."""
 
+import importlib.util
 import pathlib
 from typing import Annotated
 
+import keras
 import rich.console
 import typer
 
@@ -24,21 +26,37 @@ Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras
 Data = Annotated[str, typer.Option(help="Data set: " + ", ".join(DATA) + ".")]
 
 
-def run_training(network, name, recipe, out):
-    splits = load_splits(name)
+def run_training(network, name, recipe, out, strategy=None, tensorboard=False, **options):
+    strategy = strategy or training.make_strategy()
+    splits, xla = load_splits(name), training.uses_xla(recipe, strategy)
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
+    devices = strategy.num_replicas_in_sync
     console.print(
         f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
-        f"{len(splits.train.labels):,} {name} images",
+        f"{len(splits.train.labels):,} {name} images; {devices} device{'s' * (devices > 1)}, "
+        + ("compiled with XLA" if xla else "without XLA"),
         highlight=False,
     )
-    state = training.train(network, name, splits, recipe, out, [ProgressBar(console, recipe.batch_size)])
+    callbacks = [ProgressBar(console, recipe.batch_size // recipe.accumulate, xla)]
+    if tensorboard:
+        callbacks.append(_tensorboard(out / "tensorboard"))
+    try:
+        state = training.train(network, name, splits, recipe, out, callbacks, strategy, **options)
+    except training.Terminated:
+        console.print(f"terminated; the run is saved in {out} and goes on when called again", highlight=False)
+        raise
     console.print(
         f"test accuracy {state['test']['accuracy']:.2%} after {state['training_seconds']:.0f} s of training; "
         f"model, history, curves and arguments are in {out}",
         highlight=False,
     )
     return state
+
+
+def _tensorboard(folder):
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard logs need a package: pip install 'keras-densenet[tensorboard]'")
+    return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
 def load_splits(name):

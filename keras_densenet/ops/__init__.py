@@ -5,6 +5,7 @@ from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.folded import FoldedWeights, folded_dense_block
 from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
 from keras_densenet.ops.pooling import stem_pool, stem_pool_in_training
+from keras_densenet.ops.replicas import synchronise_statistics
 from keras_densenet.ops.transition import transition
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "scale_and_shift",
     "stem_pool",
     "stem_pool_in_training",
+    "synchronise_statistics",
     "transition",
 ]

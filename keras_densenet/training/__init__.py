@@ -1,6 +1,20 @@
-"""Training a network on a data set, in a folder that a killed run continues from."""
+"""Training a network on a data set, in a folder that a killed run continues from, on one machine or many."""
 
-from keras_densenet.training.recipe import Recipe
-from keras_densenet.training.run import evaluate, load_model, train
+from keras_densenet.training.evaluation import Evaluation, evaluate, predict
+from keras_densenet.training.folder import load_model
+from keras_densenet.training.recipe import RECIPES, Recipe
+from keras_densenet.training.run import Terminated, train
+from keras_densenet.training.strategy import make_strategy, uses_xla
 
-__all__ = ["Recipe", "evaluate", "load_model", "train"]
+__all__ = [
+    "RECIPES",
+    "Evaluation",
+    "Recipe",
+    "Terminated",
+    "evaluate",
+    "load_model",
+    "make_strategy",
+    "predict",
+    "train",
+    "uses_xla",
+]
