@@ -93,14 +93,17 @@ class RunFolder:
             self._write("history.csv", lambda path: _write_csv(path, progress.history))
         self._write("checkpoint.keras", write)
 
-    def load_checkpoint(self):
-        """The compiled model of the checkpoint and its `Progress`; None where there is none yet."""
+    def read_progress(self):
+        """The `Progress` of the checkpoint; None where there is none yet."""
         path = self.path / "checkpoint.keras"
         if not path.exists():
             return None
         with zipfile.ZipFile(path) as archive:
-            progress = Progress(**json.loads(archive.read(_PROGRESS)))
-        return keras.models.load_model(path), progress
+            return Progress(**json.loads(archive.read(_PROGRESS)))
+
+    def load_checkpoint(self):
+        """The compiled model of the checkpoint."""
+        return keras.models.load_model(self.path / "checkpoint.keras")
 
     def check_space(self):
         """Raises OSError where the disk has no room for the files to come, by the checkpoint's size."""

@@ -5,6 +5,7 @@ to the batch, which an exact continuation needs.
 """
 
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -31,8 +32,10 @@ class Loop:
 
     def __init__(self, model, strategy, xla, label_smoothing=0.0):
         self.model, self.strategy, self.label_smoothing = model, strategy, label_smoothing
-        options = {"jit_compile": xla, "autograph": False}
-        self._train, self._evaluate = (tf.function(f, **options) for f in (self._train, self._evaluate))
+        compiled = functools.partial(tf.function, autograph=False, jit_compile=xla)
+        self._train = compiled(self._train_on_replicas)
+        self._evaluate = compiled(self._evaluate_on_replicas)
+        self._average = tf.function(self._average_on_replicas, autograph=False)
 
     def train(self, images, labels, stop=False):
         """Takes one step.
@@ -50,7 +53,7 @@ class Loop:
         """Loss and accuracy, a dict; `batches` of `(images, labels, weights)` are what `distributed` gives."""
         return figures(sum(self._evaluate(*batch).numpy().astype("float64") for batch in batches))
 
-    def _train(self, images, labels, stop):
+    def _train_on_replicas(self, images, labels, stop):
         model, optimizer = self.model, self.model.optimizer
 
         def step(images, labels):
@@ -63,7 +66,7 @@ class Loop:
 
         return self._run(step, images, labels)
 
-    def _evaluate(self, images, labels, weights):
+    def _evaluate_on_replicas(self, images, labels, weights):
         def step(images, labels, weights):
             outputs = self.model(images, training=False)
             return _sums(_cross_entropy(labels, outputs), labels, outputs, weights)
@@ -75,16 +78,18 @@ class Loop:
 
     def average_statistics(self):
         """Gives every replica the mean of all replicas' moving statistics."""
-        if self.strategy.num_replicas_in_sync == 1:
-            return
+        if self.strategy.num_replicas_in_sync > 1:
+            self._average()
+
+    def _average_on_replicas(self):
         variables = [v for v in self.model.non_trainable_variables if v.dtype.startswith("float")]
 
         def average():
-            sums = sum_over_replicas([tf.convert_to_tensor(v) for v in variables])
+            sums = sum_over_replicas([tf.identity(variable) for variable in variables])
             for variable, value in zip(variables, sums, strict=True):
                 variable.assign(value / self.strategy.num_replicas_in_sync)
 
-        tf.function(lambda: self.strategy.run(average), autograph=False)()
+        self.strategy.run(average)
 
     def start_dropout(self, seed, epoch, step):
         """Lets dropout go on as in the step `step` of an epoch: every epoch has masks of its own."""

@@ -1,21 +1,25 @@
 """How a network is trained, as data."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 import keras
 
 from keras_densenet.data import Augmentation
 from keras_densenet.training.optimizer import PaperSGD
 
+_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+_NORMALISATIONS = ("data", "imagenet", "unit")
 _RULES = {
     "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
     "be positive": (lambda value: value > 0, ("learning_rate",)),
     "not be negative": (lambda value: value >= 0, ("warmup_epochs", "weight_decay", "seed")),
-    "be in [0, 1)": (lambda value: 0 <= value < 1, ("momentum", "label_smoothing", "ema", "dropout")),
-    'be "cosine" or "steps"': (lambda value: value in ("cosine", "steps"), ("schedule",)),
-    'be "data", "imagenet" or "unit"': (lambda value: value in ("data", "imagenet", "unit"), ("normalise",)),
+    "be in [0, 1)": (lambda value: 0 <= value < 1, ("momentum", "label_smoothing", "ema")),
+    "be in [0, 1) or None": (lambda value: value is None or 0 <= value < 1, ("dropout_rate",)),
     "rise, all in (0, 1)": (lambda value: list(value) == sorted(value) and all(0 < m < 1 for m in value), ("drops",)),
+    "be cosine or steps": (("cosine", "steps").__contains__, ("schedule",)),
+    f"be one of {', '.join(_POLICIES)}": (_POLICIES.__contains__, ("mixed_precision",)),
+    f"be one of {', '.join(_NORMALISATIONS)}": (_NORMALISATIONS.__contains__, ("normalise",)),
 }
 
 
@@ -32,7 +36,7 @@ class Recipe:
     epochs: Annotated[int, "Passes over the training images."] = 30
     batch_size: Annotated[int, "Images in an update, of all devices together."] = 64
     learning_rate: Annotated[float, "Highest learning rate."] = 0.1
-    schedule: Annotated[Literal["cosine", "steps"], "How the learning rate falls."] = "cosine"
+    schedule: Annotated[str, "How the learning rate falls: cosine or steps."] = "cosine"
     drops: Annotated[tuple[float, ...], "With steps: shares of the run after which the rate is divided by 10."] = ()
     warmup_epochs: Annotated[float, "With cosine: epochs in which the learning rate rises from 0."] = 0.0
     momentum: Annotated[float, "Nesterov momentum."] = 0.9
@@ -46,10 +50,7 @@ class Recipe:
     randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
     mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
     cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
-    normalise: Annotated[
-        Literal["data", "imagenet", "unit"],
-        "Pixels by the training images' mean and deviation, by ImageNet's, or divided by 255.",
-    ] = "data"
+    normalise: Annotated[str, "Pixels by the data's mean and deviation, by imagenet's, or by unit: 1/255."] = "data"
     dropout_rate: Annotated[float | None, "After every convolution. Default: 0.2 without augmentation, else 0."] = None
     xla: Annotated[bool | None, "Compile with XLA. Default: wherever that works."] = None
     seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0

@@ -62,13 +62,17 @@ def train(network, data, splits, recipe, folder, callbacks=(), strategy=None, we
         state = run.claim(arguments, splits.labels, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
         if "test" in state:
             return state
+        progress = run.read_progress()
+        check_same_place(strategy, progress and progress.epoch * steps + progress.step)
         with strategy.scope():
-            model, progress = run.load_checkpoint() or (None, Progress())
-            if model is None:
+            if progress:
+                model = run.load_checkpoint()
+            else:
                 model = build(arguments["network"], splits, recipe, updates, weights, freeze)
-                run.save_checkpoint(model, progress)
+        if not progress:
+            progress = Progress()
+            run.save_checkpoint(model, progress)
         run.check_space()
-        check_same_place(strategy, progress.epoch * steps + progress.step)
         loop = Loop(model, strategy, xla, recipe.label_smoothing)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
         progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks)

@@ -111,10 +111,11 @@ def sum_over_replicas(tensor):
 
 
 def check_same_place(strategy, step):
-    """Makes sure that all workers begin at the same step; raises ValueError where one does not."""
-    total = strategy.run(lambda: sum_over_replicas(tf.constant(step, tf.int64)))
-    total = int(strategy.experimental_local_results(total)[0])
-    if total != step * strategy.num_replicas_in_sync:
+    """Makes sure that all workers begin at the same step (None: no checkpoint); raises ValueError if they do not."""
+    place = tf.constant(-1 if step is None else step, tf.int64)
+    total = tf.function(lambda: strategy.run(sum_over_replicas, [place]), autograph=False)()
+    total = strategy.experimental_local_results(total)[0]
+    if total != place * strategy.num_replicas_in_sync:
         raise ValueError(
             f"The workers do not begin at the same step: give an --out that they share. Received: one begins at {step}"
         )
