@@ -149,7 +149,7 @@ def _stream(splits, recipe, strategy, progress):
             classes=len(splits.labels),
         )[0]
 
-    return distributed(strategy, batches, recipe.accumulate, progress.step)
+    return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)
 
 
 def _evaluation(split, recipe, strategy):

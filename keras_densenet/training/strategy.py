@@ -77,7 +77,7 @@ def uses_xla(recipe, strategy):
     return possible if recipe.xla is None else recipe.xla
 
 
-def distributed(strategy, make_batches, parts=1, skip=0):
+def distributed(strategy, make_batches, parts=1, skip=0, endless=False):
     """Deals the slices of global batches out to the replicas.
 
     Args:
@@ -86,6 +86,7 @@ def distributed(strategy, make_batches, parts=1, skip=0):
             `tf.data.Dataset` of tuples of tensors.
         parts: pieces into which each replica's slice is cut, so that a batch comes in so many steps.
         skip: steps to leave out.
+        endless: whether the batches are, so that the workers need not tell each other in every step that there is one.
 
     Returns:
         An iterable for `strategy.run`.
@@ -100,7 +101,11 @@ def distributed(strategy, make_batches, parts=1, skip=0):
             return tuple(tf.reshape(t, (pieces, t.shape[0] // pieces, *t.shape[1:])) for t in batch)
 
         batches = make_batches((context.input_pipeline_id, workers))
-        return (batches if pieces == 1 else batches.map(cut).unbatch().prefetch(pieces)).skip(skip * replicas)
+        if pieces > 1:
+            batches = batches.map(cut).unbatch().prefetch(pieces)
+        if endless:
+            batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        return batches.skip(skip * replicas)
 
     return strategy.distribute_datasets_from_function(dataset)
 

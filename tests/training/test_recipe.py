@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_densenet.training import RECIPES, Recipe
@@ -28,6 +28,7 @@ def test_the_rate_is_divided_by_ten_with_the_first_step_of_an_epoch(name, drops)
         np.testing.assert_allclose(rates(drop * 11), before / 10, rtol=1e-6)
 
 
+@settings(deadline=None, max_examples=20)
 @given(epochs=st.integers(1, 20), warmup=st.floats(0, 30), updates=st.integers(1, 9))
 def test_the_cosine_rises_to_the_highest_rate_and_falls_towards_zero(epochs, warmup, updates):
     rates = Recipe(epochs=epochs, warmup_epochs=warmup, learning_rate=0.5).learning_rates(updates)
