@@ -13,7 +13,7 @@ _PIXELS = {  # mean and standard deviation on 0..255
 }
 
 
-def build(network, splits, recipe, updates, weights=None, freeze=None):
+def build(network, splits, recipe, updates, weights=None, freeze=None, constructor=DenseNet):
     """Builds the network behind a layer that normalises pixels, and compiles it with the recipe's optimizer.
 
     Args:
@@ -23,6 +23,7 @@ def build(network, splits, recipe, updates, weights=None, freeze=None):
         updates: of an epoch.
         weights: whatever `DenseNet` takes; the classifier is then a new one.
         freeze: the last stage to leave untrained.
+        constructor: what `network` are arguments of.
 
     Returns:
         A compiled `DenseNetModel` from pixels in 0..255 to probabilities, its optimizer built.
@@ -34,9 +35,9 @@ def build(network, splits, recipe, updates, weights=None, freeze=None):
         normalise = keras.layers.Normalization(mean=mean, variance=keras.ops.square(std), name="normalisation")
         classes = len(splits.labels)
         if weights is None:
-            model = DenseNet(**network, input_tensor=normalise(image), classes=classes)
+            model = constructor(**network, input_tensor=normalise(image), classes=classes)
         else:
-            backbone = DenseNet(**network, input_tensor=normalise(image), include_top=False, weights=weights)
+            backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
             model = backbone.reset_classifier(classes)
         if freeze is not None:
             from keras_densenet.training.transfer import freeze as freeze_until

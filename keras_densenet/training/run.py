@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.data import evaluation_batches, training_steps, training_stream
+from keras_densenet.models import DenseNet
 from keras_densenet.training.build import build
 from keras_densenet.training.folder import Progress, RunFolder
 from keras_densenet.training.loop import Loop, figures
@@ -22,7 +23,9 @@ class Terminated(SystemExit):
     """SIGTERM ended a run, which is saved; called again it goes on. The exit code is 143, as is usual for SIGTERM."""
 
 
-def train(network, data, splits, recipe, folder, callbacks=(), strategy=None, weights=None, freeze=None):
+def train(
+    network, data, splits, recipe, folder, callbacks=(), strategy=None, weights=None, freeze=None, constructor=DenseNet
+):
     """Trains a network, or goes on with the run that `folder` holds.
 
     The folder gets `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `model.keras` (the last
@@ -40,6 +43,7 @@ def train(network, data, splits, recipe, folder, callbacks=(), strategy=None, we
         strategy: what `make_strategy` gave. Default: one device.
         weights: to start from, whatever `DenseNet` takes; the classifier is new.
         freeze: the last stage to leave untrained.
+        constructor: what `network` are arguments of, to train another network in the same way.
 
     Returns:
         What `run.json` holds, a dict; "test" has loss and accuracy on the test images.
@@ -55,7 +59,7 @@ def train(network, data, splits, recipe, folder, callbacks=(), strategy=None, we
     strategy = strategy or tf.distribute.get_strategy()
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
     steps = updates * recipe.accumulate
-    arguments = {"network": {**network, "dropout_rate": recipe.dropout}, "data": data}
+    arguments = {"network": {**network, "dropout_rate": recipe.dropout}, "kind": constructor.__name__, "data": data}
     arguments |= {"recipe": dataclasses.asdict(recipe), "weights": weights and str(weights), "freeze": freeze}
     arguments = json.loads(json.dumps(arguments))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
@@ -68,7 +72,7 @@ def train(network, data, splits, recipe, folder, callbacks=(), strategy=None, we
             if progress:
                 model = run.load_checkpoint()
             else:
-                model = build(arguments["network"], splits, recipe, updates, weights, freeze)
+                model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)
         if not progress:
             progress = Progress()
             run.save_checkpoint(model, progress)
