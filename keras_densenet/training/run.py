@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.data import evaluation_batches, training_steps, training_stream
+from keras_densenet.data import Augmentation, evaluation_batches, training_steps, training_stream
 from keras_densenet.files import written_beside
 from keras_densenet.models import DenseNet
 from keras_densenet.training.curves import draw_curves
@@ -52,7 +52,7 @@ def train(network, data, splits, recipe, folder, callbacks=()):
         model = _build(network, splits)
         model.compile(recipe.optimizer(steps), "sparse_categorical_crossentropy", **_COMPILE)
     first_epoch = int(model.optimizer.iterations) // steps
-    stream, _ = training_stream(splits.train, recipe.batch_size, recipe.seed, first_epoch)
+    stream, _ = training_stream(splits.train, recipe.batch_size, recipe.seed, first_epoch, Augmentation("shift"))
     validation, test = (evaluation_batches(split, recipe.batch_size) for split in (splits.validation, splits.test))
     history = _History(folder, checkpoint, first_epoch)
     if first_epoch < recipe.epochs:
