@@ -5,9 +5,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
-import keras
 import numpy as np
 
 from keras_densenet.data.images import ORIENTATION, pillow
@@ -72,7 +72,8 @@ def look_at_all(root, files):
         A dict from files to `Look`s.
     """
     key = hashlib.sha256(repr((str(root.resolve()), BAD, HANDLED)).encode()).hexdigest()[:16]
-    cache, known = pathlib.Path(keras.config.keras_home(), "keras_densenet", f"checked-{key}.json"), {}
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    cache, known = home / "keras_densenet" / f"checked-{key}.json", {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(cache.read_text())
     stats = {file: file.stat() if file.exists() else file.lstat() for file in files}  # a link may lead nowhere

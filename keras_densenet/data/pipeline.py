@@ -29,7 +29,7 @@ def training_stream(split, batch_size, seed, first_epoch=0, augmentation=NOTHING
         seed: an int.
         first_epoch: where to start.
         augmentation: an `Augmentation`.
-        shard: `(index, count)` of a worker: it gets the index-th of so many equal slices of every global batch, and reads
+        shard: `(index, count)` of a worker: it gets the index-th of so many equal slices of each global batch and reads
             only those images. Cuts and flips are those of the unsharded stream; what Keras' layers draw is not.
         classes: how many classes mixed labels have. Default: the largest label + 1.
 
