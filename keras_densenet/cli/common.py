@@ -20,10 +20,23 @@ app = typer.Typer(
     help="DenseNets for Keras: train, evaluate, predict, export.\n\nExample: keras-densenet quickstart",
 )
 console = rich.console.Console()
-DATA = {"digits": data_sets.load_digits}
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
-Data = Annotated[str, typer.Option(help="Data set: " + ", ".join(DATA) + ".")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, or a folder "
+        "with the images of each class in a subfolder (below train, val and test, if there are such)."
+    ),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Height and width to give all images. Default: their own if they agree, else 224.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without images and classes that cannot be used.")]
+DataDir = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Folder of Fashion-MNIST's IDX files, or where TensorFlow Datasets keeps its data."),
+]
 
 
 def run_training(network, name, recipe, out, strategy=None, tensorboard=False, **options):
@@ -59,7 +72,9 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
-def load_splits(name):
-    if name not in DATA:
-        raise ValueError(f"--data must be one of {', '.join(DATA)}. Received: {name!r}")
-    return DATA[name]()
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0):
+    """Loads a data set and tells what its check found."""
+    splits = data_sets.load(source, image_size=image_size, skip_bad=skip_bad, data_dir=data_dir, seed=seed)
+    for note in splits.notes:
+        console.print(f"{source}: {note}", highlight=False, markup=False)
+    return splits
