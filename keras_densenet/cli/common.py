@@ -3,6 +3,7 @@
 import pathlib
 from typing import Annotated
 
+import absl.logging
 import rich.console
 import typer
 
@@ -56,6 +57,7 @@ def run_training(network, name, recipe, out):
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0):
     """Loads a data set and tells what its check found."""
+    absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
     splits = data_sets.load(source, image_size=image_size, skip_bad=skip_bad, data_dir=data_dir, seed=seed)
     for note in splits.notes:
         console.print(f"{source}: {note}", highlight=False, markup=False)
