@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 from typing import Annotated
 
+import absl.logging
 import keras
 import rich.console
 import typer
@@ -39,11 +40,10 @@ DataDir = Annotated[
 ]
 
 
-def run_training(network, name, recipe, out, strategy=None, tensorboard=False, **options):
+def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=False, **options):
     strategy = strategy or training.make_strategy()
-    splits, xla = load_splits(name), training.uses_xla(recipe, strategy)
+    xla, devices = training.uses_xla(recipe, strategy), strategy.num_replicas_in_sync
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
-    devices = strategy.num_replicas_in_sync
     console.print(
         f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
         f"{len(splits.train.labels):,} {name} images; {devices} device{'s' * (devices > 1)}, "
@@ -74,6 +74,7 @@ def _tensorboard(folder):
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0):
     """Loads a data set and tells what its check found."""
+    absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
     splits = data_sets.load(source, image_size=image_size, skip_bad=skip_bad, data_dir=data_dir, seed=seed)
     for note in splits.notes:
         console.print(f"{source}: {note}", highlight=False, markup=False)

@@ -9,7 +9,7 @@ import rich.table
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Data, Model, app, console, load_splits
+from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits
 
 _SHOWN = 20
 
@@ -17,7 +17,9 @@ _SHOWN = 20
 @app.command()
 def evaluate(
     model: Model,
-    data: Data = "digits",
+    data: Annotated[str | None, typer.Option(help="As for train. Default: what the run trained on.")] = None,
+    skip_bad: SkipBad = False,
+    data_dir: DataDir = None,
     ten_crop: Annotated[bool, typer.Option(help="Average over corners, centre and mirror images.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 64,
     out: Annotated[
@@ -29,7 +31,12 @@ def evaluate(
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
     network, labels = training.load_model(model)
-    splits = load_splits(data)
+    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
+    data = data or run.get("data")
+    if data is None:
+        raise ValueError("--data must be given for a model without a run.json beside it")
+    seed = run.get("recipe", {}).get("seed", 0)  # of the split
+    splits = load_splits(data, None if None in size else size, skip_bad, data_dir, seed)
 
     def track(batches):
         return rich.progress.track(batches, "evaluating", len(batches), console=console, transient=True)

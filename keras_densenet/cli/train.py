@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Data, app, run_training
+from keras_densenet.cli.common import Data, DataDir, ImageSize, SkipBad, app, load_splits, run_training
 from keras_densenet.models.variants import variant
 
 
@@ -54,6 +54,9 @@ def train(
     theta: Annotated[float, typer.Option(help="Compression of a network of your own, in (0, 1].")] = 0.5,
     bottleneck: Annotated[bool, typer.Option(help="1x1 bottlenecks in a network of your own.")] = True,
     data: Data = "digits",
+    image_size: ImageSize = None,
+    skip_bad: SkipBad = False,
+    data_dir: DataDir = None,
     weights: Annotated[str | None, typer.Option(help="To start from; the classifier is new.")] = None,
     freeze: Annotated[str | None, typer.Option(help="Last stage to leave untrained, such as block2.")] = None,
     recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
@@ -76,5 +79,6 @@ def train(
         network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
     recipe = dataclasses.replace(_named(recipe), **changes)
     strategy = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
+    splits = load_splits(data, image_size, skip_bad, data_dir, recipe.seed)
     options = {"strategy": strategy, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
-    run_training(network, data, recipe, out, **options)
+    run_training(network, data, splits, recipe, out, **options)

@@ -173,8 +173,12 @@ def load_model(path):
         model = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    state = read_json(file.parent / "run.json") or {}
-    return model, state.get("labels") or [str(number) for number in range(model.output_shape[-1])]
+    return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
+
+
+def load_record(path):
+    """What `run.json` holds beside the model that a path means, a dict; empty where there is none."""
+    return read_json(model_file(path).parent / "run.json") or {}
 
 
 def _write_csv(path, rows):

@@ -117,6 +117,8 @@ def sum_over_replicas(tensor):
 
 def check_same_place(strategy, step):
     """Makes sure that all workers begin at the same step (None: no checkpoint); raises ValueError if they do not."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
     place = tf.constant(-1 if step is None else step, tf.int64)
     total = tf.function(lambda: strategy.run(sum_over_replicas, [place]), autograph=False)()
     total = strategy.experimental_local_results(total)[0]

@@ -43,7 +43,7 @@ def _assert_same_end(folder, other):
         ours, theirs = (keras.models.load_model(path / name, compile=False).weights for path in (folder, other))
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
-    rows = [list(csv.reader(open(path / "history.csv"))) for path in (folder, other)]  # noqa: SIM115
+    rows = [list(csv.reader((path / "history.csv").read_text().splitlines())) for path in (folder, other)]
     assert len(rows[0]) == RECIPE.epochs + 1
     for a, b in zip(*(np.array(table[1:], float)[:, :-1] for table in rows), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
