@@ -75,7 +75,10 @@ def test_models_lists_the_whole_family():
         (["train", "--model", "densenet-bc-100-13", "--out", "x"], "Did you mean densenet-bc-100-12"),
         (["train", "--depth", "41", "--out", "x"], "depth must be 6n + 4"),
         (["train", "--theta", "1.5", "--out", "x"], "theta must be in (0, 1]. Received: theta=1.5"),
-        (["train", "--data", "cifar", "--out", "x"], "--data must be one of digits. Received: 'cifar'"),
+        (
+            ["train", "--data", "cifar", "--out", "x"],
+            "'cifar' is neither a folder nor a data set of TensorFlow Datasets.",
+        ),
         (["evaluate", "nowhere"], "'nowhere' is not there"),
     ],
 )

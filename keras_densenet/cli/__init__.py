@@ -6,8 +6,16 @@ import sys
 import rich.console
 import rich.markup
 
-# Each adds its commands to the application.
-from keras_densenet.cli import convert, export, models, quickstart, request, train  # noqa: F401
+from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
+    convert,
+    evaluate,
+    export,
+    models,
+    predict,
+    quickstart,
+    request,
+    train,
+)
 from keras_densenet.cli.common import app
 
 

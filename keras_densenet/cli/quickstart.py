@@ -25,7 +25,7 @@ def quickstart(
 
     Example: keras-densenet quickstart
     """
-    state = run_training(QUICKSTART, "digits", training.Recipe(epochs=epochs, batch_size=32), out)
+    state = run_training(QUICKSTART, "digits", data.load_digits(), training.Recipe(epochs=epochs, batch_size=32), out)
     model, labels = training.load_model(out)
     target = serving.export_saved_model(model, out / "served", "digits", labels=labels)
     console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)

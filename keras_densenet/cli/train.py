@@ -1,74 +1,84 @@
-"""`keras-densenet train`, `evaluate` and `predict`."""
+"""`keras-densenet train`."""
 
+import dataclasses
+import inspect
 import pathlib
+import typing
 from typing import Annotated
 
-import numpy as np
-import rich.table
 import typer
 
-from keras_densenet import data as data_sets
 from keras_densenet import training
-from keras_densenet.cli.common import Data, Model, app, console, load_splits, run_training
+from keras_densenet.cli.common import Data, DataDir, ImageSize, SkipBad, app, load_splits, run_training
 from keras_densenet.family import variant
 
 
+def recipe_options(command):
+    """Gives a command an option for each field of `Recipe`; its argument `changes` gets those that are given."""
+    types, defaults = typing.get_type_hints(training.Recipe, include_extras=True), dataclasses.fields(training.Recipe)
+    options = []
+    for field in defaults:
+        kind, text = typing.get_args(types[field.name])
+        if typing.get_origin(kind) is tuple:
+            kind = list[typing.get_args(kind)[0]]
+        option = Annotated[kind | None, typer.Option(help=text, rich_help_panel="Recipe")]
+        options.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option))
+    signature = inspect.signature(command)
+    others = [parameter for name, parameter in signature.parameters.items() if name != "changes"]
+
+    def with_options(**given):
+        changes = {option.name: given.pop(option.name) for option in options}
+        changes = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None}
+        return command(**given, changes=changes)
+
+    with_options.__signature__ = signature.replace(parameters=[*others, *options])
+    with_options.__annotations__ = {p.name: p.annotation for p in (*others, *options)}
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    return with_options
+
+
+def _named(name):
+    if name not in training.RECIPES:
+        raise ValueError(f"--recipe must be one of {', '.join(training.RECIPES)}. Received: {name!r}")
+    return training.RECIPES[name]
+
+
 @app.command()
+@recipe_options
 def train(
+    *,
     out: Annotated[pathlib.Path, typer.Option(help="The run's folder; called again, the run goes on.")],
     model: Annotated[str | None, typer.Option(help="A name from `keras-densenet models`.")] = None,
     depth: Annotated[int, typer.Option(help="L of a network of your own: 6n + 4, or 3n + 4 if plain.")] = 22,
     growth_rate: Annotated[int, typer.Option(help="k of a network of your own.")] = 12,
     theta: Annotated[float, typer.Option(help="Compression of a network of your own, in (0, 1].")] = 0.5,
     bottleneck: Annotated[bool, typer.Option(help="1x1 bottlenecks in a network of your own.")] = True,
-    dropout_rate: Annotated[float, typer.Option(help="Dropout after every convolution.")] = 0.0,
     data: Data = "digits",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="On all trainable weights.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, order, shifts and dropout.")] = 0,
+    image_size: ImageSize = None,
+    skip_bad: SkipBad = False,
+    data_dir: DataDir = None,
+    weights: Annotated[str | None, typer.Option(help="To start from; the classifier is new.")] = None,
+    freeze: Annotated[str | None, typer.Option(help="Last stage to leave untrained, such as block2.")] = None,
+    recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
+    strategy: Annotated[str, typer.Option(help="none, mirrored (this machine's GPUs) or multi_worker (TF_CONFIG).")] = (
+        "none"
+    ),
+    sync_statistics: Annotated[bool, typer.Option(help="Normalise with the global batch's statistics.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs into the run's folder.")] = False,
+    changes,
 ):
-    """Train a network, compiled with XLA.
+    """Train a network. SIGTERM saves and ends with exit code 143; called again, the run goes on.
 
     Example: keras-densenet train --model densenet-bc-40-12 --epochs 20 --out runs/bc-40-12
+
+    Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
     if model is None:
         network = {"depth": depth, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
     else:
         network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
-    recipe = training.Recipe(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed
-    )
-    run_training({**network, "dropout_rate": dropout_rate}, data, recipe, out)
-
-
-@app.command()
-def evaluate(model: Model, data: Data = "digits"):
-    """Measure loss and accuracy on the test images.
-
-    Example: keras-densenet evaluate runs/digits
-    """
-    network, _ = training.load_model(model)
-    with console.status("evaluating ..."):
-        found = training.evaluate(network, load_splits(data).test)
-    console.print(f"{data} test images: loss {found['loss']:.4f}, accuracy {found['accuracy']:.2%}", highlight=False)
-
-
-@app.command()
-def predict(
-    model: Model,
-    images: Annotated[list[pathlib.Path], typer.Argument(help="Image files.")],
-    top: Annotated[int, typer.Option(help="How many classes to show.")] = 3,
-):
-    """Tell what is in image files.
-
-    Example: keras-densenet predict runs/digits seven.png
-    """
-    network, labels = training.load_model(model)
-    pixels = data_sets.read_images(images, network.input_shape[1:])
-    table = rich.table.Table("image", "classes, most probable first", box=None)
-    for path, row in zip(images, network.predict_on_batch(pixels), strict=True):
-        best = np.argsort(-row)[:top]
-        table.add_row(str(path), "  ".join(f"{labels[index]} {row[index]:.1%}" for index in best))
-    console.print(table)
+    recipe = dataclasses.replace(_named(recipe), **changes)
+    strategy = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
+    splits = load_splits(data, image_size, skip_bad, data_dir, recipe.seed)
+    options = {"strategy": strategy, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
+    run_training(network, data, splits, recipe, out, **options)

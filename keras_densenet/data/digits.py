@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.data.pipeline import Split, Splits
+from keras_densenet.data.splits import Split, Splits
 
 
 def load_digits():

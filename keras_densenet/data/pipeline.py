@@ -1,25 +1,9 @@
-"""From arrays to batches of fixed shape, in an order that depends on seed and epoch alone."""
-
-from typing import NamedTuple
+"""From a split to batches of fixed shape, in an order that depends on seed and epoch alone."""
 
 import numpy as np
 import tensorflow as tf
 
-
-class Split(NamedTuple):
-    """Images `(count, height, width, channels)`, float32 in 0..255, and integer labels `(count,)`."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-class Splits(NamedTuple):
-    """A data set: three `Split`s, and the names of its classes."""
-
-    train: Split
-    validation: Split
-    test: Split
-    labels: list[str]
+from keras_densenet.data.augmentation import DRAWS, Augmentation, Mixer, cutter, reader
 
 
 def training_steps(split, batch_size):
@@ -30,36 +14,52 @@ def training_steps(split, batch_size):
     return count // batch_size
 
 
-def training_stream(split, batch_size, seed, first_epoch=0, pad=4):
-    """Endless shuffled batches, each image moved by up to `pad` pixels.
+NOTHING = Augmentation()
 
-    Epoch e is the same whether training starts at 0 or is continued at e: order and shifts follow from seed and epoch.
+
+def training_stream(split, batch_size, seed, first_epoch=0, augmentation=NOTHING, shard=(0, 1), classes=None):
+    """Endless shuffled batches of varied images.
+
+    Epoch e is the same whether training starts at 0 or is continued at e: order and variation follow from seed, epoch
+    and place in it.
 
     Args:
         split: the training `Split`.
-        batch_size: images in a batch; what does not fill the last batch of an epoch is left out.
+        batch_size: images in a global batch; what does not fill the last batch of an epoch is left out.
         seed: an int.
         first_epoch: where to start.
-        pad: black pixels added on each side before a crop of the old size is cut out at random.
+        augmentation: an `Augmentation`.
+        shard: `(index, count)` of a worker: it gets the index-th of so many equal slices of each global batch and reads
+            only those images. Cuts and flips are those of the unsharded stream; what Keras' layers draw is not.
+        classes: how many classes mixed labels have. Default: the largest label + 1.
 
     Returns:
-        A `tf.data.Dataset` of `(images, labels)`, and the number of batches in an epoch.
+        A `tf.data.Dataset` of `(images, labels)`, float32 `(batch, height, width, channels)` in 0..255 and int32
+        `(batch,)`, or float32 `(batch, classes)` if `augmentation.mixes`; and the number of batches in an epoch.
+
+    Raises:
+        ValueError: if there is no whole batch, or it cannot be shared out equally.
     """
-    count, (height, width, channels) = len(split.labels), split.images.shape[1:]
-    steps = training_steps(split, batch_size)
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    count, steps = len(split.labels), training_steps(split, batch_size)
+    index, workers = shard
+    if batch_size % workers:
+        raise ValueError(f"batch_size must be a multiple of the {workers} workers. Received: batch_size={batch_size}")
+    mine = slice(index * (batch_size // workers), (index + 1) * (batch_size // workers))
+    labels, cut = tf.constant(split.labels), cutter(split, augmentation.kind)
+    mix = Mixer(augmentation, split.images.shape[1:], classes or int(split.labels.max()) + 1)
 
     def epoch(number):
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, number])[: steps * batch_size]
-        return tf.data.Dataset.from_tensor_slices(order).map(lambda index: example(number, tf.cast(index, tf.int64)))
+        places = number * steps + tf.range(steps, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((tf.reshape(order, (steps, batch_size))[:, mine], places))
 
-    def example(number, index):
-        padded = tf.pad(images[index], [[pad, pad], [pad, pad], [0, 0]])
-        crop = tf.image.stateless_random_crop(padded, (height, width, channels), [seed, number * count + index])
-        return crop, labels[index]
+    def batch(indices, place):
+        draws = tf.random.stateless_uniform((batch_size, DRAWS), [seed, place])[mine]
+        drawn = tf.random.experimental.stateless_fold_in(tf.stack([tf.cast(seed, tf.int64), place]), index + 1)
+        return mix(cut(indices, draws), tf.gather(labels, indices), drawn)
 
     stream = tf.data.Dataset.range(first_epoch, np.iinfo("int64").max).flat_map(epoch)
-    return stream.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE), steps
+    return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE), steps
 
 
 def evaluation_batches(split, batch_size):
@@ -70,9 +70,16 @@ def evaluation_batches(split, batch_size):
         batch_size: images in a batch.
 
     Returns:
-        A `tf.data.Dataset` of `(images, labels, weights)`.
+        A `tf.data.Dataset` of `(images, labels, weights)`, with float32 images `(batch, height, width, channels)` in
+        0..255.
     """
-    missing = -len(split.labels) % batch_size
-    weights = np.concatenate([np.ones(len(split.labels), "float32"), np.zeros(missing, "float32")])
-    images, labels = (np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) for part in split)
-    return tf.data.Dataset.from_tensor_slices((images, labels, weights)).batch(batch_size, drop_remainder=True)
+    count = len(split.labels)
+    places = np.arange(count + -count % batch_size).reshape(-1, batch_size)
+    read, labels = reader(split.images), tf.constant(split.labels)
+
+    def batch(places):
+        indices = tf.where(places < count, places, 0)
+        return read(indices), tf.gather(labels, indices), tf.cast(places < count, tf.float32)
+
+    batches = tf.data.Dataset.from_tensor_slices(places).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)

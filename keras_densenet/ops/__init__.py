@@ -14,6 +14,7 @@ from keras_densenet.ops.preprocessing import (
     resize,
     resize_and_crop,
 )
+from keras_densenet.ops.replicas import synchronise_statistics
 from keras_densenet.ops.transition import transition
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "scale_and_shift",
     "stem_pool",
     "stem_pool_in_training",
+    "synchronise_statistics",
     "transition",
 ]

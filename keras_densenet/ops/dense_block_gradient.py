@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve_gradient
 from keras_densenet.ops.normalization import affine_relu, norm_gradient, once, pass_relu, scale_and_shift, wide
+from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling
 
 _SLICE_ROWS = 2048  # pixels in a slice, whose working set stays in cache; from 512 to 16,384 it hardly matters
@@ -46,8 +47,9 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
         g = slices.join(total[..., start:end])
         if batch_statistics and start < mean.shape[0]:
             part = slice(start, end)
-            q = sum2[part] * tf.square(rstd[part]) / n
-            g = tf.cast(wide(g) - sum1[part] / n - (wide(features[..., start:end]) - mean[part]) * q, g.dtype)
+            all1, all2 = mean_over_replicas([sum1[part], sum2[part]])
+            q = all2 * tf.square(rstd[part]) / n
+            g = tf.cast(wide(g) - all1 / n - (wide(features[..., start:end]) - mean[part]) * q, g.dtype)
         return g
 
     gradients, end = [], features.shape[-1]

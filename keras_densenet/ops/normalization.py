@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.xla import after, barrier
 
 _PIXELS = (0, 1, 2)
@@ -17,9 +18,9 @@ def moments(x):
         `(mean, variance)`, each `(channels,)`, in float32 or wider.
     """
     x = wide(x)
-    mean = tf.reduce_mean(x, _PIXELS)
+    mean = mean_over_replicas(tf.reduce_mean(x, _PIXELS))
     # XLA's fast kernel for sums over pixels is not used where what is summed is a product: hence the maximum.
-    return mean, tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), _PIXELS)
+    return mean, mean_over_replicas(tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), _PIXELS))
 
 
 def scale_and_shift(gamma, beta, mean, variance, epsilon):
@@ -110,7 +111,8 @@ def norm_gradient(m, sum1, sum2, x, gamma, statistics, epsilon, batch_statistics
     dx = m * (gamma * rstd)
     if batch_statistics:
         n = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), m.dtype)
-        dx -= gamma * rstd * sum1 / n + (wide(x) - mean) * (gamma * rstd**3 * sum2 / n)
+        all1, all2 = mean_over_replicas([sum1, sum2])
+        dx -= gamma * rstd * all1 / n + (wide(x) - mean) * (gamma * rstd**3 * all2 / n)
     return tf.cast(dx, x.dtype), sum2 * rstd
 
 

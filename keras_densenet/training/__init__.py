@@ -1,7 +1,24 @@
-"""Training a network on a data set, in a folder that a killed run continues from."""
+"""Training a network on a data set, in a folder that a killed run continues from, on one machine or many."""
 
-from keras_densenet.training.recipe import Recipe
-from keras_densenet.training.run import evaluate, load_model, train
+from keras_densenet.training.evaluation import Evaluation, evaluate, predict
+from keras_densenet.training.folder import load_model, load_record
+from keras_densenet.training.recipe import RECIPES, Recipe
+from keras_densenet.training.run import Terminated, train
+from keras_densenet.training.strategy import make_strategy, uses_xla
 from keras_densenet.training.transfer import fine_tune, freeze
 
-__all__ = ["Recipe", "evaluate", "fine_tune", "freeze", "load_model", "train"]
+__all__ = [
+    "RECIPES",
+    "Evaluation",
+    "Recipe",
+    "Terminated",
+    "evaluate",
+    "fine_tune",
+    "freeze",
+    "load_model",
+    "load_record",
+    "make_strategy",
+    "predict",
+    "train",
+    "uses_xla",
+]

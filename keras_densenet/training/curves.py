@@ -1,4 +1,6 @@
-"""Learning curves as a picture."""
+"""Learning curves and confusion matrices as pictures."""
+
+import numpy as np
 
 
 def draw_curves(rows, path):
@@ -20,4 +22,31 @@ def draw_curves(rows, path):
         axes.grid(alpha=0.3)
     figure.axes[0].set_yscale("log")
     figure.axes[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def draw_confusion(confusion, labels, path):
+    """Draws a confusion matrix, each row as shares of its true class.
+
+    Args:
+        confusion: `(classes, classes)`, images by true class (row) and predicted class.
+        labels: names of the classes.
+        path: of the picture to write.
+    """
+    from matplotlib.figure import Figure
+
+    few, side = len(labels) <= 30, min(4 + 0.4 * len(labels), 16)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, label="share of the true class")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if few:
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+        for (row, column), count in np.ndenumerate(confusion):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     figure.savefig(path, dpi=120)

@@ -11,23 +11,25 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         console: a `rich.console.Console`.
-        batch_size: images in a batch.
+        batch_size: images in a step.
+        xla: whether the first step is compiled with XLA.
     """
 
-    def __init__(self, console, batch_size):
+    def __init__(self, console, batch_size, xla=True):
         super().__init__()
         self.console, self.batch_size = console, batch_size
+        self.compiling = "compiling with XLA ..." if xla else "tracing ..."
+        self.bar = self.task = None
 
     def on_train_begin(self, logs=None):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console, transient=True)
-        self.task = None
 
     def on_epoch_begin(self, epoch, logs=None):
         first = self.task is None
         if first:
             self.bar.start()
-            self.task = self.bar.add_task("", total=self.params["steps"], news="compiling with XLA ...")
+            self.task = self.bar.add_task("", total=self.params["steps"], news=self.compiling)
         self.bar.reset(self.task, description=f"epoch {epoch + 1}/{self.params['epochs']}")
         self.started, self.images = (None if first else time.perf_counter()), 0
 
@@ -40,10 +42,11 @@ class ProgressBar(keras.callbacks.Callback):
 
     def rate(self):
         """Images per second of training in this epoch."""
-        return self.images / max(time.perf_counter() - self.started, 1e-9)
+        seconds = time.perf_counter() - (self.started or 0)
+        return self.images / max(seconds, 1e-9)
 
     def on_test_begin(self, logs=None):
-        if getattr(self, "task", None) is not None:
+        if self.task is not None:
             self.epoch_rate = self.rate()
             self.bar.update(self.task, news="validating ...")
 

@@ -1,47 +1,117 @@
 """How a network is trained, as data."""
 
 import dataclasses
+from typing import Annotated
 
 import keras
+
+from keras_densenet.data import Augmentation
+from keras_densenet.training.optimizer import PaperSGD
+
+_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+_NORMALISATIONS = ("data", "torch", "caffe", "unit")
+_RULES = {
+    "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
+    "be positive": (lambda value: value > 0, ("learning_rate",)),
+    "not be negative": (lambda value: value >= 0, ("warmup_epochs", "weight_decay", "seed")),
+    "be in [0, 1)": (lambda value: 0 <= value < 1, ("momentum", "label_smoothing", "ema")),
+    "be in [0, 1) or None": (lambda value: value is None or 0 <= value < 1, ("dropout_rate",)),
+    "rise, all in (0, 1)": (lambda value: list(value) == sorted(value) and all(0 < m < 1 for m in value), ("drops",)),
+    "be cosine or steps": (("cosine", "steps").__contains__, ("schedule",)),
+    f"be one of {', '.join(_POLICIES)}": (_POLICIES.__contains__, ("mixed_precision",)),
+    f"be one of {', '.join(_NORMALISATIONS)}": (_NORMALISATIONS.__contains__, ("normalise",)),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """SGD with Nesterov momentum, and one half-cosine of the learning rate after a linear warm-up.
+    """SGD with Nesterov momentum, and all else that decides what a run computes. `RECIPES` holds the named ones.
 
-    Args:
-        epochs: passes over the training images.
-        batch_size: images in a batch.
-        learning_rate: the highest.
-        warmup_epochs: epochs in which it rises from 0.
-        momentum: of SGD.
-        weight_decay: on all trainable weights, as Keras applies it, beside the gradient. With momentum 0.9 it shrinks
-            them as much as the paper's 1e-4 does, which is part of the gradient.
-        seed: of weights, order, shifts and dropout.
+    A field's annotation says what it means; it is also its help on the command line.
+
+    Raises:
+        ValueError: for a field out of range.
     """
 
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    warmup_epochs: int = 2
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
-    seed: int = 0
+    epochs: Annotated[int, "Passes over the training images."] = 30
+    batch_size: Annotated[int, "Images in an update, of all devices together."] = 64
+    learning_rate: Annotated[float, "Highest learning rate."] = 0.1
+    schedule: Annotated[str, "How the learning rate falls: cosine or steps."] = "cosine"
+    drops: Annotated[tuple[float, ...], "With steps: shares of the run after which the rate is divided by 10."] = ()
+    warmup_epochs: Annotated[float, "With cosine: epochs in which the learning rate rises from 0."] = 0.0
+    momentum: Annotated[float, "Nesterov momentum."] = 0.9
+    weight_decay: Annotated[float, "L2 decay of all trainable weights, as part of the gradient."] = 1e-4
+    label_smoothing: Annotated[float, "Share of a label that is given to all classes alike."] = 0.0
+    ema: Annotated[float, "Decay of a moving average of the weights, which becomes the result; 0 for none."] = 0.0
+    accumulate: Annotated[int, "Parts in which the images of an update pass, to save memory."] = 1
+    mixed_precision: Annotated[str, "Keras dtype policy: float32, mixed_bfloat16, mixed_float16."] = "float32"
+    augmentation: Annotated[str, "Of training images: none, shift, cifar (shift and flip) or imagenet."] = "shift"
+    jitter: Annotated[float, "Strength of random brightness, contrast and saturation, in [0, 1]."] = 0.0
+    randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
+    mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
+    cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
+    normalise: Annotated[str, "Of pixels: by the data, or as published weights need it, torch, caffe or unit."] = "data"
+    dropout_rate: Annotated[float | None, "After every convolution. Default: 0.2 without augmentation, else 0."] = None
+    xla: Annotated[bool | None, "Compile with XLA. Default: wherever that works."] = None
+    seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {name}={getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive. Received: learning_rate={self.learning_rate}")
+        for rule, (holds, names) in _RULES.items():
+            for name in names:
+                if not holds(value := getattr(self, name)):
+                    raise ValueError(f"{name} must {rule}. Received: {name}={value!r}")
+        self.variation()  # checks its own
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate must divide the batch_size. Received: accumulate={self.accumulate}, "
+                f"batch_size={self.batch_size}"
+            )
+        if self.schedule == "steps" and self.warmup_epochs:
+            raise ValueError(f'warmup_epochs needs schedule="cosine". Received: warmup_epochs={self.warmup_epochs}')
 
-    def optimizer(self, steps):
-        """The optimizer, for epochs of so many steps."""
-        warmup = min(self.warmup_epochs, self.epochs - 1) * steps
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else self.learning_rate,
-            decay_steps=self.epochs * steps - warmup,
-            warmup_target=self.learning_rate if warmup else None,
-            warmup_steps=warmup,
+    @property
+    def dropout(self):
+        """The rate of dropout: the paper's 0.2 where images are not varied, unless `dropout_rate` says otherwise."""
+        if self.dropout_rate is None:
+            return 0.2 if self.augmentation == "none" else 0.0
+        return self.dropout_rate
+
+    def variation(self):
+        """The `Augmentation` of the training images."""
+        return Augmentation(self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix)
+
+    def learning_rates(self, updates):
+        """The schedule of the learning rate, for epochs of so many updates."""
+        total, warmup = self.epochs * updates, round(min(self.warmup_epochs, self.epochs - 1) * updates)
+        schedules = keras.optimizers.schedules
+        if self.schedule == "steps":
+            values = [self.learning_rate * 0.1**i for i in range(len(self.drops) + 1)]
+            # The boundary is the last update at the old rate; updates count from 0.
+            return schedules.PiecewiseConstantDecay([round(drop * total) - 1 for drop in self.drops], values)
+        if not warmup:
+            return schedules.CosineDecay(self.learning_rate, total)
+        return schedules.CosineDecay(0.0, total - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
+
+    def optimizer(self, updates):
+        """The optimizer, for epochs of so many updates."""
+        return PaperSGD(
+            self.learning_rates(updates),
+            self.momentum,
+            self.weight_decay,
+            use_ema=self.ema > 0,
+            ema_momentum=self.ema or 0.99,
+            gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None,
         )
-        return keras.optimizers.SGD(schedule, self.momentum, nesterov=True, weight_decay=self.weight_decay)
+
+
+_STEPS = {"schedule": "steps", "drops": (0.5, 0.75)}
+RECIPES = {
+    "short": Recipe(warmup_epochs=2.0),
+    "cifar": Recipe(epochs=300, augmentation="cifar", **_STEPS),
+    "svhn": Recipe(epochs=40, augmentation="none", normalise="unit", **_STEPS),
+    "imagenet": Recipe(
+        epochs=90, batch_size=256, schedule="steps", drops=(1 / 3, 2 / 3), augmentation="imagenet", normalise="torch"
+    ),
+    "transfer": Recipe(epochs=15, learning_rate=0.01, warmup_epochs=1.0, normalise="torch"),
+}
+"""The paper's recipes (section 4.2), and two of ours: "short" for small budgets, "transfer" for published weights."""

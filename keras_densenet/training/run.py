@@ -1,192 +1,180 @@
-"""One training run and its folder."""
+"""One training run: from data and a recipe to a folder with a trained model, through any number of interruptions."""
 
-import csv
+import contextlib
 import dataclasses
 import json
-import pathlib
-import platform
+import math
+import signal
+import threading
 import time
 
 import keras
 import tensorflow as tf
 
-import keras_densenet
 from keras_densenet.data import evaluation_batches, training_steps, training_stream
-from keras_densenet.files import written_beside
 from keras_densenet.models import DenseNet
-from keras_densenet.training.curves import draw_curves
+from keras_densenet.training.build import build
+from keras_densenet.training.folder import Progress, RunFolder
+from keras_densenet.training.loop import Loop, figures
+from keras_densenet.training.strategy import check_same_place, distributed, is_chief, lost_worker_told, uses_xla
 
 
-def train(network, data, splits, recipe, folder, callbacks=()):
+class Terminated(SystemExit):
+    """SIGTERM ended a run, which is saved; called again it goes on. The exit code is 143, as is usual for SIGTERM."""
+
+
+def train(
+    network, data, splits, recipe, folder, callbacks=(), strategy=None, weights=None, freeze=None, constructor=DenseNet
+):
     """Trains a network, or goes on with the run that `folder` holds.
 
-    The folder gets `run.json` (arguments, versions, results), `history.csv`, `curves.png` and `model.keras`, which
-    takes raw pixels in 0..255. A run that was killed goes on from its last finished epoch.
+    The folder gets `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `model.keras` (the last
+    epoch's, as in the paper) and `best.keras` (of the epoch that is best on the validation images); both take pixels in
+    0..255. A run that was killed goes on from its last finished epoch, and ends as if it had not been killed. SIGTERM
+    lets it finish the step it is in, or the validation, and saves it there.
 
     Args:
-        network: a dict of `DenseNet` arguments without input and classes.
+        network: a dict of `DenseNet` arguments without input, classes and dropout.
         data: name of the data set, for `run.json`.
         splits: its `Splits`.
         recipe: a `Recipe`.
-        folder: of the run.
+        folder: of the run. Many workers share it; the chief writes.
         callbacks: further Keras callbacks.
+        strategy: what `make_strategy` gave. Default: one device.
+        weights: to start from, whatever `DenseNet` takes; the classifier is new.
+        freeze: the last stage to leave untrained.
+        constructor: what `network` are arguments of, to train another network in the same way.
 
     Returns:
         What `run.json` holds, a dict; "test" has loss and accuracy on the test images.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments, or a batch is larger than the training images.
+        ValueError: if the folder holds a run with other arguments, a batch is larger than the training images or
+            cannot be shared out, or XLA is asked for where it cannot be.
+        OSError: if the folder cannot be written to, or its disk is too small.
         RuntimeError: if the loss stops being a number.
+        ConnectionError: if another worker is lost.
+        Terminated: after SIGTERM.
     """
-    folder, steps = pathlib.Path(folder), training_steps(splits.train, recipe.batch_size)
-    arguments = {"network": network, "data": data, "recipe": dataclasses.asdict(recipe)}
+    strategy = strategy or tf.distribute.get_strategy()
+    updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
+    steps = updates * recipe.accumulate
+    arguments = {"network": {**network, "dropout_rate": recipe.dropout}, "kind": constructor.__name__, "data": data}
+    arguments |= {"recipe": dataclasses.asdict(recipe), "weights": weights and str(weights), "freeze": freeze}
     arguments = json.loads(json.dumps(arguments))  # tuples become lists, as in the file
-    state = _claim(folder, arguments, splits.labels)
-    if "test" in state:
-        return state
-    keras.utils.set_random_seed(recipe.seed)
-    checkpoint = folder / "checkpoint.keras"
-    if checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
-    else:
-        model = _build(network, splits)
-        model.compile(recipe.optimizer(steps), "sparse_categorical_crossentropy", **_COMPILE)
-    first_epoch = int(model.optimizer.iterations) // steps
-    stream, _ = training_stream(splits.train, recipe.batch_size, recipe.seed, first_epoch)
-    validation, test = (evaluation_batches(split, recipe.batch_size) for split in (splits.validation, splits.test))
-    history = _History(folder, checkpoint, first_epoch)
-    if first_epoch < recipe.epochs:
-        model.fit(
-            stream,
-            epochs=recipe.epochs,
-            initial_epoch=first_epoch,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[keras.callbacks.TerminateOnNaN(raise_error=True), history, *callbacks],
-        )
-    with written_beside(folder / "curves.png") as beside:
-        draw_curves(history.rows, beside)
-    with written_beside(folder / "model.keras") as beside:
-        model.save(beside)
-    result = model.evaluate(test, verbose=0, return_dict=True)
-    state = {**state, "training_seconds": round(sum(row["seconds"] for row in history.rows), 1), "test": result}
-    _write_json(folder / "run.json", state)
-    checkpoint.unlink(missing_ok=True)
+    with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
+        state = run.claim(arguments, splits.labels, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
+        if "test" in state:
+            return state
+        progress = run.read_progress()
+        check_same_place(strategy, progress and progress.epoch * steps + progress.step)
+        with strategy.scope():
+            if progress:
+                model = run.load_checkpoint()
+            else:
+                model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)
+        if not progress:
+            progress = Progress()
+            run.save_checkpoint(model, progress)
+        run.check_space()
+        loop = Loop(model, strategy, xla, recipe.label_smoothing)
+        callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
+        progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks)
+        with loop.averaged_weights():
+            run.save_model(model, "model.keras")
+            state["test"] = loop.evaluate(_evaluation(splits.test, recipe, strategy))
+        state["training_seconds"] = round(sum(row["seconds"] for row in progress.history), 1)
+        run.finish(state, progress.history)
     return state
 
 
-def evaluate(model, split, batch_size=64):
-    """Loss and accuracy of a model that takes raw pixels, compiled with XLA.
+def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks):
+    """All epochs that are left -> the `Progress` at their end."""
+    model = loop.model
+    model.stop_training = False
+    stream = iter(_stream(splits, recipe, loop.strategy, progress))
+    validation = _evaluation(splits.validation, recipe, loop.strategy)
+    callbacks.on_train_begin()
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_sigterm_noticed())
+        stack.callback(callbacks.on_train_end)
+        while progress.epoch < recipe.epochs and not model.stop_training:
+            callbacks.on_epoch_begin(progress.epoch)
+            _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop)
+            with loop.averaged_weights():
+                callbacks.on_test_begin()
+                validated = loop.evaluate(validation)
+                row = {**figures(progress.sums), **{f"val_{name}": value for name, value in validated.items()}}
+                callbacks.on_test_end(validated)
+                if all(_rank(row) > _rank(other) for other in progress.history):
+                    run.save_model(model, "best.keras")
+            history = [*progress.history, {"epoch": progress.epoch + 1, **row, "seconds": round(progress.seconds, 3)}]
+            progress = Progress(progress.epoch + 1, history=history)
+            run.save_checkpoint(model, progress)
+            callbacks.on_epoch_end(progress.epoch - 1, row)
+    return progress
 
-    Args:
-        model: as `load_model` gives it.
-        split: a `Split`.
-        batch_size: images in a batch.
 
-    Returns:
-        `{"loss": ..., "accuracy": ...}`.
-    """
-    model.compile(loss="sparse_categorical_crossentropy", **_COMPILE)
-    return model.evaluate(evaluation_batches(split, batch_size), verbose=0, return_dict=True)
-
-
-_COMPILE = {"weighted_metrics": ["accuracy"], "jit_compile": True}
-
-
-def model_file(path):
-    """The `.keras` file that a path means: itself, or `model.keras` of a run's folder."""
-    path = pathlib.Path(path)
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        what = "a run that has not finished: call train again to go on" if (path / "run.json").exists() else "not there"
-        raise FileNotFoundError(f"{str(path)!r} is {what}. Give a run's folder or a .keras file")
-    return file
+def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
+    """The steps of an epoch that are left; `progress` moves with them."""
+    loop.start_dropout(recipe.seed, progress.epoch, progress.step)
+    started = time.perf_counter() - progress.seconds
+    while progress.step < steps:
+        callbacks.on_train_batch_begin(progress.step)
+        sums = loop.train(*next(stream), stop=stop.is_set())
+        progress.step, progress.seconds = progress.step + 1, time.perf_counter() - started
+        progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
+        if not math.isfinite(sums[0]):
+            raise RuntimeError(
+                f"The loss became {sums[0]} in batch {progress.step} of {steps} of epoch {progress.epoch + 1}: try a "
+                f"lower learning rate. Received: learning_rate={recipe.learning_rate}"
+            )
+        callbacks.on_train_batch_end(progress.step - 1, figures(progress.sums))
+        if sums[3]:
+            loop.average_statistics()
+            run.save_checkpoint(loop.model, progress)
+            raise Terminated(143)
+    loop.average_statistics()
 
 
-def load_model(path):
-    """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
+def _rank(row):
+    return row["val_accuracy"], -row["val_loss"]
 
-    Returns:
-        `(model, labels)`; the labels are numbers where the run's `run.json` is not beside the file.
-    """
-    file = model_file(path)
+
+def _stream(splits, recipe, strategy, progress):
+    def batches(shard):
+        return training_stream(
+            splits.train,
+            recipe.batch_size,
+            recipe.seed,
+            progress.epoch,
+            recipe.variation(),
+            shard,
+            classes=len(splits.labels),
+        )[0]
+
+    return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)
+
+
+def _evaluation(split, recipe, strategy):
+    def batches(shard):
+        index, count = shard
+        size = recipe.batch_size // recipe.accumulate
+        mine = slice(index * size // count, (index + 1) * size // count)
+        return evaluation_batches(split, size).map(lambda *batch: tuple(part[mine] for part in batch))
+
+    return distributed(strategy, batches)
+
+
+@contextlib.contextmanager
+def _sigterm_noticed():
+    """Yields an event that SIGTERM sets, where it would otherwise end the process."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals cannot be handled there
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
     try:
-        model = keras.models.load_model(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    state = _read_json(file.parent / "run.json") or {}
-    return model, state.get("labels") or [str(number) for number in range(model.output_shape[-1])]
-
-
-def _build(network, splits):
-    """The network behind a layer that normalises raw pixels with the training images' mean and variance."""
-    images = splits.train.images
-    image = keras.Input(images.shape[1:], name="image")
-    axes = (0, 1, 2)
-    normalisation = keras.layers.Normalization(mean=images.mean(axes), variance=images.var(axes), name="normalisation")
-    return DenseNet(**network, input_tensor=normalisation(image), classes=len(splits.labels))
-
-
-class _History(keras.callbacks.Callback):
-    """Keeps `history.csv` and the checkpoint; the checkpoint is what counts, its optimizer knows the epoch."""
-
-    def __init__(self, folder, checkpoint, first_epoch):
-        super().__init__()
-        self.file, self.checkpoint, self.rows = folder / "history.csv", checkpoint, []
-        if first_epoch:
-            with open(self.file, newline="") as file:
-                rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-            for row in rows:
-                row["epoch"] = int(row["epoch"])
-            self.rows = [row for row in rows if row["epoch"] <= first_epoch]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = round(time.perf_counter() - self.started, 3)
-        figures = {name: float(value) for name, value in logs.items()}
-        self.rows.append({"epoch": epoch + 1, **figures, "seconds": seconds})
-        with written_beside(self.file) as beside, open(beside, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.rows[-1])
-            writer.writeheader()
-            writer.writerows(self.rows)
-        with written_beside(self.checkpoint) as beside:
-            self.model.save(beside)
-
-
-def _claim(folder, arguments, labels):
-    """Writes `run.json` into a new folder, or reads it and makes sure that it is this run's."""
-    state = _read_json(folder / "run.json")
-    if state is None:
-        versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-        versions["keras_densenet"] = keras_densenet.__version__
-        state = {"arguments": arguments, "labels": labels, "versions": versions}
-        _write_json(folder / "run.json", state)
-    elif state.get("arguments") != arguments:
-        before, now = _flat(state.get("arguments") or {}), _flat(arguments)
-        names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-        changes = ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
-        raise ValueError(f"{str(folder)!r} holds a run with other arguments ({changes}): give another --out")
-    return state
-
-
-def _flat(nested):
-    parts = [_flat(value) if isinstance(value, dict) else {name: value} for name, value in nested.items()]
-    return {name: value for part in parts for name, value in part.items()}
-
-
-def _read_json(path):
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
-
-
-def _write_json(path, value):
-    with written_beside(path) as beside:
-        beside.write_text(json.dumps(value, indent=2) + "\n")
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)

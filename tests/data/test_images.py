@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_densenet.data import read_images
+from keras_densenet.data import Pictures, read_images
+from tests.data.pictures import picture
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -39,3 +40,46 @@ def test_a_truncated_jpeg_is_named(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no image .*none\.png"):
         read_images([tmp_path / "none.png"], (16, 16, 3))
+
+
+def test_another_shape_is_cut_out_of_the_centre(tmp_path):
+    pixels = np.zeros((8, 20, 3), "uint8")
+    pixels[:, 6:14] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert (read_images([tmp_path / "wide.png"], (8, 8, 3)) == 200).all()
+
+
+def test_photos_lose_their_rim_as_in_imagenets_evaluation(tmp_path):
+    pixels = np.zeros((256, 256, 3), "uint8")
+    pixels[16:-16, 16:-16] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert (read_images([tmp_path / "a.png"], (224, 224, 3)) == 200).all()
+    assert (read_images([tmp_path / "a.png"], (224, 224, 3), crop=1)[0, 0, 0] == 0).all()
+
+
+def test_a_large_jpeg_decodes_to_what_its_pixels_would(tmp_path):
+    photo = Image.fromarray(picture(height=1200, width=1601))
+    photo.save(tmp_path / "a.jpg", quality=95)
+    photo.save(tmp_path / "a.png")
+    jpeg, png = read_images([tmp_path / "a.jpg", tmp_path / "a.png"], (64, 64, 3))
+    assert np.abs(jpeg - png).max() < 4
+
+
+def test_a_palette_with_transparency_is_read_without_complaint(tmp_path):
+    image = Image.fromarray(picture()).quantize(8)
+    image.save(tmp_path / "a.png", transparency=bytes(range(8)))
+    assert read_images([tmp_path / "a.png"], (20, 24, 3)).shape == (1, 20, 24, 3)
+
+
+def test_pictures_are_an_array_that_is_decoded_when_asked_for(tmp_path):
+    arrays = np.stack([picture(seed) for seed in range(5)])
+    for seed, pixels in enumerate(arrays):
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+    pictures = Pictures(np.array([str(tmp_path / f"{seed}.png") for seed in range(5)], object), (20, 24), 3)
+    assert pictures.shape == arrays.shape
+    assert pictures.dtype == arrays.dtype
+    assert len(pictures) == 5
+    for which in (2, slice(1, 3), [4, 0], np.array([], int)):
+        np.testing.assert_array_equal(pictures[which], arrays[which])
+    np.testing.assert_array_equal(pictures.only(np.array([3, 1]))[:], arrays[[3, 1]])
+    np.testing.assert_array_equal(pictures.settled(), arrays)

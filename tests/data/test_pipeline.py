@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_densenet.data import Split, evaluation_batches, training_stream
+from keras_densenet.data import Augmentation, Pictures, Split, evaluation_batches, training_stream
+from tests.data.pictures import write_classes
 
 
 @pytest.fixture
@@ -34,15 +35,6 @@ def test_epochs_and_seeds_differ_and_none_repeats_an_image(split):
     assert not np.array_equal(epochs[0], other)
 
 
-def test_images_are_moved_but_keep_their_label(split):
-    positions = set()
-    for x, y in itertools.chain(*_epochs(split, 4, seed=7, pad=3)):
-        for image, label in zip(x, y, strict=True):
-            assert set(np.unique(image)) <= {0.0, label + 1.0}
-            positions.add(tuple(np.argwhere(image[..., 0])[0]) if image.any() else None)
-    assert len(positions) > 5
-
-
 def test_evaluation_sees_every_image_once_in_batches_of_one_shape(split):
     batches = [[part.numpy() for part in batch] for batch in evaluation_batches(split, 4)]
     assert {x.shape for x, _, _ in batches} == {(4, 8, 8, 1)}
@@ -53,3 +45,34 @@ def test_evaluation_sees_every_image_once_in_batches_of_one_shape(split):
 def test_a_batch_larger_than_the_data_is_refused(split):
     with pytest.raises(ValueError, match=r"at most the 11 training images. Received: batch_size=12"):
         training_stream(split, 12, seed=0)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation("cifar"), Augmentation("imagenet")], ids=str)
+def test_workers_get_their_slices_of_the_same_global_batches(split, augmentation):
+    whole = itertools.chain(*_epochs(split, 2, seed=3, augmentation=augmentation))
+    first, second = (
+        itertools.chain(*_epochs(split, 2, seed=3, augmentation=augmentation, shard=(index, 2))) for index in (0, 1)
+    )
+    for (x, y), (x0, y0), (x1, y1) in zip(whole, first, second, strict=True):
+        np.testing.assert_array_equal(x, np.concatenate([x0, x1]))
+        np.testing.assert_array_equal(y, np.concatenate([y0, y1]))
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(split):
+    with pytest.raises(ValueError, match=r"multiple of the 3 workers. Received: batch_size=4"):
+        training_stream(split, 4, seed=0, shard=(0, 3))
+
+
+def test_pictures_on_disk_give_the_batches_of_the_array(tmp_path):
+    write_classes(tmp_path / "photos", {"a": 10, "b": 10}, height=40, width=40)
+    files = np.array(sorted(map(str, (tmp_path / "photos").rglob("*.png"))), object)
+    pictures = Pictures(files, (40, 40), 3)
+    for kind in ("none", "imagenet"):
+        one, other = (
+            _epochs(Split(images, np.arange(20)), 1, seed=1, augmentation=Augmentation(kind))
+            for images in (pictures, pictures.settled())
+        )
+        for (x, _), (x2, _) in zip(one[0], other[0], strict=True):
+            np.testing.assert_array_equal(x, x2)
+    evaluated = [x.numpy() for x, _, _ in evaluation_batches(Split(pictures, np.arange(20)), 8)]
+    np.testing.assert_array_equal(np.concatenate(evaluated)[:20], pictures[:])

@@ -1,0 +1,66 @@
+"""`keras-densenet predict`."""
+
+import json
+import pathlib
+import sys
+from typing import Annotated
+
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+import typer
+
+from keras_densenet import training
+from keras_densenet.cli.common import Model, app, console
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders of them, or - for paths on standard input, one a line.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of a table.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Name files that cannot be read, and go on.")] = False,
+):
+    """Tell what is in images.
+
+    Example: keras-densenet predict runs/digits seven.png photos/ --json
+    """
+    network, labels = training.load_model(model)
+    paths, errors = _files(images), rich.console.Console(stderr=True)
+    bad = (lambda error: errors.print(f"skipped: {error}", highlight=False, markup=False)) if skip_bad else None
+    found = training.predict(network, paths, batch_size, bad)
+    found = rich.progress.track(found, "predicting", len(paths), console=errors, transient=True)
+    table = rich.table.Table("image", "classes, most probable first", box=None)
+    for path, row in found:
+        best = [(labels[index], float(row[index])) for index in np.argsort(-row)[:top]]
+        if as_json:
+            answers = [{"label": label, "probability": probability} for label, probability in best]
+            print(json.dumps({"image": str(path), "predictions": answers}))
+        else:
+            table.add_row(str(path), "  ".join(f"{label} {probability:.1%}" for label, probability in best))
+    if not as_json:
+        console.print(table)
+
+
+def _files(arguments):
+    """The image files that the arguments stand for."""
+    found = []
+    for argument in arguments:
+        path = pathlib.Path(argument)
+        if argument == "-":
+            found += [pathlib.Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
+        elif path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+            if not inside:
+                raise ValueError(f"There are no images in the folder {argument!r}")
+            found += inside
+        else:
+            found.append(path)
+    return found

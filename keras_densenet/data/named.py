@@ -1,0 +1,130 @@
+"""Data sets by their names in TensorFlow Datasets."""
+
+import difflib
+import pathlib
+
+import numpy as np
+
+from keras_densenet.data.check import Report, checked
+from keras_densenet.data.images import IN_MEMORY, Pictures
+from keras_densenet.data.progress import watched
+from keras_densenet.data.splits import Split, arrange
+
+DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
+PARTS = ("train", "validation", "test")
+TRAIN = {"svhn_cropped": "train+extra"}  # as the paper trains
+SIZE = (224, 224)
+
+
+def load_fashion_mnist(data_dir=None, prepared=None, **options):
+    """Loads Fashion-MNIST from IDX files in `data_dir` or where Debian's `dataset-fashion-mnist` puts them; otherwise
+    TensorFlow Datasets downloads it.
+
+    Args:
+        data_dir: a folder with `train-images-idx3-ubyte.gz` and its three companions.
+        prepared: where TensorFlow Datasets keeps what it made of them. Default: its own folder.
+        options: as for `load_named`.
+
+    Returns:
+        `Splits` of 54,000 / 6,000 / 10,000 images `(28, 28, 1)`.
+    """
+    folder = pathlib.Path(data_dir or DEBIAN)
+    if not data_dir and not folder.is_dir():
+        return load_named("fashion_mnist", prepared, **options)
+    tensorflow_datasets()
+    from keras_densenet.data.idx import FashionMnistIdx, IdxFolder
+
+    return _load(FashionMnistIdx(data_dir=prepared, config=IdxFolder(folder=folder)), **options)
+
+
+def load_named(name, data_dir=None, **options):
+    """Loads any image-classification data set of TensorFlow Datasets, which downloads it if it is not on disk.
+
+    Images of one size are kept in memory if they fit, others are decoded when they are needed.
+
+    Args:
+        name: such as "cifar10" or "oxford_flowers102:2.1.1".
+        data_dir: where TensorFlow Datasets keeps its data. Default: its own folder.
+        size: `(height, width)`. Default: the images' own if they all have one, otherwise 224x224.
+        channels: 1, 3 or 4. Default: the images' own.
+        seed: of what is held out.
+        skip_bad: whether to go on without what is bad.
+        validation: share of the training images to hold out if there are no validation images.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: for a name that is not known, or what is no image classification.
+        OSError: if the data is not on disk and cannot be downloaded.
+    """
+    tfds = tensorflow_datasets()
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        near = difflib.get_close_matches(name, tfds.list_builders(), 3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise ValueError(f"{name!r} is neither a folder nor a data set of TensorFlow Datasets.{hint}") from None
+    return _load(builder, **options)
+
+
+def tensorflow_datasets():
+    try:
+        import tensorflow_datasets
+    except ImportError:
+        raise ImportError("This data set needs TensorFlow Datasets: pip install 'keras-densenet[cli]'") from None
+    return tensorflow_datasets
+
+
+def _load(builder, size=None, channels=None, seed=0, skip_bad=False, validation=0.1):
+    tfds, name = tensorflow_datasets(), builder.info.name
+    image, label = _keys(builder)
+    _prepare(builder)
+    shape, names = builder.info.features[image].shape, builder.info.features[label].names
+    own = None if None in shape[:2] else tuple(shape[:2])
+    size, channels = size or own or SIZE, channels or shape[2] or 3
+    wanted = {part: part for part in PARTS if part in builder.info.splits} | {"train": TRAIN.get(name, "train")}
+    parts = {}
+    for part, split in wanted.items():
+        examples = _examples(tfds, builder, split, {image: tfds.decode.SkipDecoding()})
+        numbers = range(len(examples))
+        labels = np.fromiter(
+            (examples[number][label] for number in watched(numbers, f"{part} labels", len(examples))), "int32"
+        )
+        if part == "test" and (labels < 0).all():
+            continue  # a competition's: nobody has them
+        pictures = Pictures(np.arange(len(examples)), size, channels, lambda number, of=examples: of[number][image])
+        parts[part] = Split(pictures, labels)
+    parts, names, notes = checked(parts, names, Report(), f"The data set {name!r}", skip_bad)
+    if size == own:
+        parts = {part: Split(split.images.settled(), split.labels) for part, split in parts.items()}
+    return arrange(parts, names, seed, validation, notes)
+
+
+def _keys(builder):
+    """The names of image and label among the features."""
+    tfds, keys = tensorflow_datasets(), builder.info.supervised_keys or ()
+    kinds = tuple(type(builder.info.features[key]) for key in keys if isinstance(key, str))
+    if kinds != (tfds.features.Image, tfds.features.ClassLabel):
+        raise ValueError(f"{builder.info.name!r} is not image classification: its supervised keys are {keys}")
+    return keys
+
+
+def _prepare(builder):
+    if builder.is_prepared():
+        return
+    try:
+        builder.download_and_prepare(file_format="array_record")  # the format with random access
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise OSError(
+            f"{builder.info.name!r} is not in {builder.data_dir!r} and cannot be made there: {error}"
+        ) from None
+
+
+def _examples(tfds, builder, split, decoders):
+    """What can be indexed: the records on disk, or in memory if they are few or in a format without random access."""
+    records = tfds.core.file_adapters.FileFormat.ARRAY_RECORD
+    if builder.info.file_format is not records:
+        return [*watched(tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)), f"reading {split}", None)]
+    source = builder.as_data_source(split, decoders=decoders)
+    return source.__getitems__(range(len(source))) if builder.info.dataset_size < IN_MEMORY else source

@@ -1,0 +1,59 @@
+"""Any data set by one name."""
+
+import os
+import pathlib
+
+from keras_densenet.data.digits import load_digits
+from keras_densenet.data.folder import load_folder
+from keras_densenet.data.images import MODES, as_pictures
+from keras_densenet.data.named import load_fashion_mnist, load_named
+
+
+def load(source, *, image_size=None, channels=None, seed=0, skip_bad=False, data_dir=None, validation=0.1):
+    """Loads a data set.
+
+    Args:
+        source: "digits"; "fashion_mnist", from IDX files in `data_dir` or of Debian's `dataset-fashion-mnist`; the path
+            of a folder of images, see `load_folder`; or any image-classification name of TensorFlow Datasets, such
+            as "cifar10", which is downloaded if it is not on disk.
+        image_size: int or `(height, width)` that every image gets: the largest box in its centre, resized. Default: the
+            images' own size if they all have one, otherwise 224.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA). Default: the images' own.
+        seed: of what is held out for validation and test, where the source does not say. Give the same to train and
+            to evaluate.
+        skip_bad: whether to go on without bad data, which is an error otherwise.
+        data_dir: for Fashion-MNIST the folder of the IDX files; for TensorFlow Datasets where it keeps its data.
+        validation: share of the training images to hold out where the source has no validation images; 0 validates on
+            the test images.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: for a source that is not known, or bad data, with a list of it.
+        OSError: for data that is not there.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size and tuple(image_size)
+    if size and min(size) < 1:
+        raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
+    if channels not in (None, *MODES):
+        raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
+    options = {"size": size, "channels": channels, "seed": seed, "skip_bad": skip_bad, "validation": validation}
+    source = os.fspath(source)
+    if source == "digits":
+        return _refitted(load_digits(), size, channels)
+    if source == "fashion_mnist":
+        return load_fashion_mnist(data_dir, **options)
+    folder = pathlib.Path(source).expanduser()
+    if folder.is_dir():
+        return load_folder(folder, **options)
+    if folder.is_absolute() or source.startswith((".", "~")):
+        raise FileNotFoundError(f"There is no folder {source!r}")
+    return load_named(source, data_dir, **options)
+
+
+def _refitted(splits, size, channels):
+    if not size and not channels:
+        return splits
+    parts = [part._replace(images=as_pictures(part.images, size, channels).settled()) for part in splits[:3]]
+    return splits._replace(train=parts[0], validation=parts[1], test=parts[2])

@@ -1,0 +1,97 @@
+"""What a data set is, and how images are held out of it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_densenet.data.images import Pictures
+
+STATISTICS = 2000
+
+
+class Split(NamedTuple):
+    """Images and their labels.
+
+    Args:
+        images: pixels in 0..255 by index: an array `(count, height, width, channels)` in memory, or `Pictures`, which
+            has the same shape and is decoded when asked for.
+        labels: int32 `(count,)`.
+    """
+
+    images: np.ndarray | Pictures
+    labels: np.ndarray
+
+
+class Splits(NamedTuple):
+    """A data set: three `Split`s, the names of its classes, and sentences about what was found in checking it."""
+
+    train: Split
+    validation: Split
+    test: Split
+    labels: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def subset(split, which):
+    """The `Split` of some indices."""
+    images = split.images[which] if isinstance(split.images, np.ndarray) else split.images.only(which)
+    return Split(images, split.labels[which])
+
+
+def hold_out(split, share, seed):
+    """Cuts a share of every class out of a split at random; of a class with two images or more at least one.
+
+    Returns:
+        The rest and what was held out, two `Split`s.
+    """
+    random, held = np.random.default_rng(seed), []
+    for label in np.unique(split.labels):
+        members = random.permutation(np.flatnonzero(split.labels == label))
+        held.extend(members[: min(len(members) - 1, max(1, round(share * len(members))))])
+    inside = np.isin(np.arange(len(split.labels)), held)
+    return subset(split, np.flatnonzero(~inside)), subset(split, np.flatnonzero(inside))
+
+
+def arrange(parts, labels, seed, validation, notes=()):
+    """Makes `Splits` of what a source has.
+
+    Args:
+        parts: a dict of `Split`s: "train", and where the source has them "validation" and "test". Without test images,
+            validation images are for the test; without both, a fifth of the training images is.
+        labels: names of the classes.
+        seed: of what is held out.
+        validation: share of the training images held out where no validation images are left; 0 validates on the test
+            images.
+        notes: for `Splits`.
+    """
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must be in [0, 1). Received: validation={validation}")
+    train, parts = parts["train"], dict(parts)
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    if "test" not in parts:
+        train, parts["test"] = hold_out(train, 0.2, seed)
+    if "validation" not in parts and validation:
+        train, parts["validation"] = hold_out(train, validation, seed)
+    return Splits(train, parts.get("validation", parts["test"]), parts["test"], list(labels), tuple(notes))
+
+
+def mean_and_std(split):
+    """Mean and standard deviation of each channel, for a network's normalisation.
+
+    Args:
+        split: the training `Split`. Of `Pictures`, 2,000 that are evenly spread are looked at.
+
+    Returns:
+        Two float32 arrays `(channels,)`, of pixels in 0..255.
+    """
+    count = len(split.labels)
+    exact = isinstance(split.images, np.ndarray)
+    which = np.arange(count) if exact else np.linspace(0, count - 1, min(count, STATISTICS)).astype(int)
+    total = squares = 0.0
+    for start in range(0, len(which), 500):
+        pixels = split.images[which[start : start + 500]].astype("float64")
+        total, squares = total + pixels.sum((0, 1, 2)), squares + np.square(pixels).sum((0, 1, 2))
+    pixels = len(which) * np.prod(split.images.shape[1:3])
+    mean = total / pixels
+    return mean.astype("float32"), np.sqrt(squares / pixels - np.square(mean)).astype("float32")

@@ -1,0 +1,23 @@
+"""Batch statistics over all replicas of a `tf.distribute` strategy."""
+
+import weakref
+
+import tensorflow as tf
+
+_synchronised = weakref.WeakSet()
+
+
+def synchronise_statistics(strategy):
+    """From now on, what trains under this strategy normalises with the statistics of the global batch."""
+    _synchronised.add(strategy)
+
+
+def mean_over_replicas(tensors):
+    """Means over the replicas, which have equal batches; the tensors themselves where nothing is synchronised.
+
+    Args:
+        tensors: a tensor, or a list of them that travel together.
+    """
+    if tf.distribute.get_strategy() not in _synchronised:
+        return tensors
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)

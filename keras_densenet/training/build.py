@@ -1,0 +1,57 @@
+"""The compiled model that a run begins with."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from keras_densenet.data import mean_and_std
+from keras_densenet.layers import Preprocess
+from keras_densenet.models import DenseNet
+from keras_densenet.training import transfer
+
+
+def build(network, splits, recipe, updates, weights=None, freeze=None, constructor=DenseNet):
+    """Builds the network behind a layer that normalises pixels, and compiles it with the recipe's optimizer.
+
+    Args:
+        network: a dict of `DenseNet` arguments without input and classes.
+        splits: `Splits`.
+        recipe: a `Recipe`.
+        updates: of an epoch.
+        weights: whatever `DenseNet` takes; the classifier is then a new one.
+        freeze: the last stage to leave untrained.
+        constructor: what `network` are arguments of.
+
+    Returns:
+        A compiled `DenseNetModel` from pixels in 0..255 to probabilities, its optimizer built.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    mode = recipe.normalise
+    if mode == "data":
+        mean, std = mean_and_std(splits.train)
+        mode = {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
+    with _dtype_policy(recipe.mixed_precision):
+        image = keras.Input(splits.train.images.shape[1:], name="image")
+        normalise = Preprocess(mode, name="preprocess")
+        classes = len(splits.labels)
+        if weights is None:
+            model = constructor(**network, input_tensor=normalise(image), classes=classes)
+        else:
+            backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
+            model = backbone.reset_classifier(classes)
+        if freeze is not None:
+            transfer.freeze(model, freeze)
+        model.compile(recipe.optimizer(updates), "categorical_crossentropy")
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

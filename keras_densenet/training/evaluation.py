@@ -1,0 +1,149 @@
+"""What a trained network gets right, and what it says about images."""
+
+import csv
+import dataclasses
+import itertools
+import json
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_densenet.data import evaluation_batches, read_images
+from keras_densenet.files import written_beside
+from keras_densenet.training.curves import draw_confusion
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a network does on labelled images.
+
+    Args:
+        loss: mean cross-entropy.
+        top1, top5: shares of the images whose class is the most probable, or among the five most probable.
+        confusion: int64 `(classes, classes)`, images by true class (row) and predicted class.
+        labels: names of the classes.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    confusion: np.ndarray
+    labels: list[str]
+
+    @property
+    def images(self):
+        """Number of images of each class."""
+        return self.confusion.sum(1)
+
+    @property
+    def class_accuracy(self):
+        """Top-1 accuracy of each class; NaN where there are no images."""
+        return np.diag(self.confusion) / np.where(self.images, self.images, np.nan)
+
+    def write(self, folder):
+        """Writes `evaluation.json`, `classes.csv`, `confusion.csv` and `confusion.png`."""
+        folder, figures = pathlib.Path(folder), {"loss": self.loss, "top1": self.top1, "top5": self.top5}
+        with written_beside(folder / "evaluation.json") as path:
+            path.write_text(json.dumps({**figures, "images": int(self.images.sum())}, indent=2) + "\n")
+        rows = zip(self.labels, self.images, self.class_accuracy, strict=True)
+        _write_csv(folder / "classes.csv", [("class", "images", "accuracy"), *rows])
+        rows = ([label, *row] for label, row in zip(self.labels, self.confusion, strict=True))
+        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *rows])
+        with written_beside(folder / "confusion.png") as path:
+            draw_confusion(self.confusion, self.labels, path)
+
+
+def evaluate(model, split, labels, batch_size=64, ten_crop=False, track=lambda batches: batches):
+    """Compares a network with the labels of images.
+
+    Args:
+        model: from pixels in 0..255 to probabilities, as `load_model` gives it.
+        split: a `Split`.
+        labels: names of the classes.
+        batch_size: images in a batch.
+        ten_crop: whether to average over the corners and the centre of the enlarged image, and their mirror images.
+        track: wraps the batches, to show progress.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: if the images or labels are not the network's.
+    """
+    _check_fits(model, split, labels)
+    probabilities = _predictor(model, ten_crop)
+    total, within5, confusion = 0.0, 0, np.zeros((len(labels), len(labels)), "int64")
+    for images, truth, weights in track(evaluation_batches(split, batch_size)):
+        real = weights.numpy() > 0  # the last batch is filled up
+        truth, found = truth.numpy()[real], probabilities(images).numpy()[real]
+        of_truth = np.take_along_axis(found, truth[:, None], 1)
+        total -= np.log(np.maximum(of_truth, keras.config.epsilon())).sum(dtype="float64")
+        within5 += int(((found > of_truth).sum(1) < 5).sum())
+        np.add.at(confusion, (truth, found.argmax(1)), 1)
+    count = len(split.labels)
+    return Evaluation(total / count, np.trace(confusion) / count, within5 / count, confusion, list(labels))
+
+
+def predict(model, paths, batch_size=64, bad=None):
+    """Asks a network about image files, a batch at a time.
+
+    Args:
+        model: from pixels in 0..255 to probabilities.
+        paths: of image files, an iterable.
+        batch_size: images in a batch; a network for any size gets them one by one.
+        bad: called with the error of a file that cannot be read, which is then left out. Default: the error is raised.
+
+    Yields:
+        `(path, probabilities)`, probabilities `(classes,)`.
+    """
+    shape, probabilities = model.input_shape[1:], _predictor(model)
+    size, paths = 1 if None in shape else batch_size, iter(paths)
+    while batch := list(itertools.islice(paths, size)):
+        known, images = [], []
+        for path in batch:
+            try:
+                images.append(read_images([path], shape)[0])
+                known.append(path)
+            except (ValueError, OSError) as error:
+                if bad is None:
+                    raise
+                bad(error)
+        if known:
+            filled = np.stack([*images, *images[:1] * (size - len(images))])
+            yield from zip(known, probabilities(tf.constant(filled)).numpy(), strict=False)
+
+
+def _predictor(model, ten_crop=False):
+    """A compiled function from images to probabilities."""
+
+    def probabilities(images):
+        if not ten_crop:
+            return model(images, training=False)
+        return sum(model(crop, training=False) for crop in _ten_crops(images)) / 10
+
+    return tf.function(probabilities, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
+def _ten_crops(images):
+    """Corners and centre of the images enlarged by 8/7 (256 to 224), and their mirror images."""
+    height, width = images.shape[1:3]
+    above, left = round(height / 7), round(width / 7)
+    large = tf.image.resize(images, (height + above, width + left))
+    for y, x in ((0, 0), (0, left), (above, 0), (above, left), (above // 2, left // 2)):
+        crop = large[:, y : y + height, x : x + width]
+        yield from (crop, crop[:, :, ::-1])
+
+
+def _check_fits(model, split, labels):
+    wanted, found = model.input_shape[1:], split.images.shape[1:]
+    if any(a not in (None, b) for a, b in zip(wanted, found, strict=True)):
+        raise ValueError(f"The network takes images of {wanted}. Received: images of {tuple(found)}")
+    if model.output_shape[-1] != len(labels):
+        raise ValueError(f"The network has {model.output_shape[-1]} classes. Received: images of {len(labels)} classes")
+
+
+def _write_csv(path, rows):
+    with written_beside(path) as beside, open(beside, "w", newline="") as file:
+        csv.writer(file).writerows(rows)

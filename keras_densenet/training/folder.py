@@ -1,0 +1,193 @@
+"""A run's folder: what it holds, and how it outlives its process."""
+
+import csv
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import shutil
+import zipfile
+
+import keras
+import tensorflow as tf
+
+import keras_densenet
+from keras_densenet.files import written_beside
+from keras_densenet.training.curves import draw_curves
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run has come: epochs, steps of the next one with their sums and seconds, a row for each epoch."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 4)
+    seconds: float = 0.0
+    history: list[dict] = dataclasses.field(default_factory=list)
+
+
+class RunFolder:
+    """The files of a run, each of which is whole or not there.
+
+    `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `best.keras`, `model.keras`, and until the
+    end `checkpoint.keras`, whose archive also holds the `Progress`.
+
+    Args:
+        path: of the folder.
+        writes: whether this process writes; of many workers one does.
+
+    Raises:
+        ValueError: if another process trains in the folder.
+        OSError: if it cannot be written to.
+    """
+
+    def __init__(self, path, writes=True):
+        self.path, self.writes = pathlib.Path(path), writes
+        if not writes:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise ValueError(
+                f"Another process trains in {str(self.path)!r}: wait for it, or give another --out"
+            ) from None
+        for rest in self.path.glob(".*.*-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(rest, ignore_errors=True)
+
+    def claim(self, arguments, labels, devices):
+        """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds."""
+        state = read_json(self.path / "run.json")
+        if state is None:
+            versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
+            versions["keras_densenet"] = keras_densenet.__version__
+            state = {"arguments": arguments, "labels": labels, "devices": devices, "versions": versions}
+            self.write_state(state)
+        elif state.get("arguments") != arguments:
+            before, now = _flat(state.get("arguments") or {}), _flat(arguments)
+            names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+            changes = ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+            raise ValueError(
+                f"{str(self.path)!r} holds a run with other arguments ({changes}): give another --out"
+            ) from None
+        return state
+
+    def write_state(self, state):
+        """Writes `run.json`."""
+        self._write("run.json", lambda path: path.write_text(json.dumps(state, indent=2) + "\n"))
+
+    def save_checkpoint(self, model, progress):
+        """Writes `history.csv`, then the checkpoint, which is what counts."""
+
+        def write(path):
+            model.save(path)
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(_PROGRESS, json.dumps(dataclasses.asdict(progress)))
+
+        if progress.history:
+            self._write("history.csv", lambda path: _write_csv(path, progress.history))
+        self._write("checkpoint.keras", write)
+
+    def read_progress(self):
+        """The `Progress` of the checkpoint; None where there is none yet."""
+        path = self.path / "checkpoint.keras"
+        if not path.exists():
+            return None
+        with zipfile.ZipFile(path) as archive:
+            return Progress(**json.loads(archive.read(_PROGRESS)))
+
+    def load_checkpoint(self):
+        """The compiled model of the checkpoint."""
+        return keras.models.load_model(self.path / "checkpoint.keras")
+
+    def check_space(self):
+        """Raises OSError where the disk has no room for the files to come, by the checkpoint's size."""
+        if not self.writes:
+            return
+        size = (self.path / "checkpoint.keras").stat().st_size
+        need, free = 4 * size, shutil.disk_usage(self.path).free
+        if free < need:
+            raise OSError(f"{str(self.path)!r} needs {need >> 20:,} MB. Its disk has {free >> 20:,} MB left: make room")
+
+    def save_model(self, model, name):
+        """Writes a model without its optimizer."""
+        bare = type(model)(model.input, model.output, name=model.name)
+        self._write(name, bare.save)
+
+    def finish(self, state, history):
+        """Writes what is left to write when training is over."""
+        self._write("curves.png", lambda path: draw_curves(history, path))
+        self.write_state(state)
+        if self.writes:
+            (self.path / "checkpoint.keras").unlink(missing_ok=True)
+
+    def close(self):
+        """Lets other processes train in the folder."""
+        if self.writes:
+            os.close(self._lock)
+
+    def _write(self, name, write):
+        if self.writes:
+            with written_beside(self.path / name) as beside:
+                write(beside)
+
+
+_PROGRESS = "progress.json"
+
+
+def read_json(path):
+    """What a JSON file of a run holds; None where it is not there."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
+
+
+def model_file(path):
+    """The `.keras` file that a path means: itself, or `model.keras` of a run's folder."""
+    path = pathlib.Path(path)
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        what = "not there. Give a run's folder or a .keras file"
+        if (path / "run.json").exists():
+            what = "a run that has not finished: call train again to go on, or give its best.keras"
+        raise FileNotFoundError(f"{str(path)!r} is {what}")
+    return file
+
+
+def load_model(path):
+    """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
+
+    Returns:
+        `(model, labels)`; the labels are numbers where the run's `run.json` is not beside the file.
+    """
+    file = model_file(path)
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
+    return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
+
+
+def load_record(path):
+    """What `run.json` holds beside the model that a path means, a dict; empty where there is none."""
+    return read_json(model_file(path).parent / "run.json") or {}
+
+
+def _write_csv(path, rows):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[-1])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _flat(nested):
+    parts = [_flat(value) if isinstance(value, dict) else {name: value} for name, value in nested.items()]
+    return {name: value for part in parts for name, value in part.items()}

@@ -1,0 +1,55 @@
+"""Tiny runs in processes of their own, which tests may kill."""
+
+import json
+import multiprocessing
+import os
+import time
+
+import keras
+import numpy as np
+
+from keras_densenet.data import Split, Splits
+from keras_densenet.training import make_strategy, train
+
+NETWORK = {"depth": 10, "growth_rate": 4}
+
+# Processes are forked from one that has imported TensorFlow and done nothing else.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
+
+
+def stripes():
+    """96 small images of two classes: stripes along and across."""
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 60, (96, 12, 12, 1)).astype("float32")
+    labels = np.arange(96, dtype="int32") % 2
+    images[labels == 0, ::2] += 150
+    images[labels == 1, :, ::2] += 150
+    parts = [Split(images[part], labels[part]) for part in (slice(64), slice(64, 80), slice(80, 96))]
+    return Splits(*parts, labels=["along", "across"])
+
+
+class Slow(keras.callbacks.Callback):
+    """Takes its time for every step, and tells that it has begun."""
+
+    def __init__(self, seconds, folder):
+        super().__init__()
+        self.seconds, self.folder = seconds, folder
+
+    def on_train_batch_end(self, batch, logs=None):
+        (self.folder / "running").touch()
+        time.sleep(self.seconds)
+
+
+def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0):
+    """Trains on stripes; `ports` are those of all workers of a cluster, `index` this one's."""
+    if ports:
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+    if strategy == "mirrored":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = make_strategy(strategy, sync_statistics=True)
+    train(NETWORK, "stripes", stripes(), recipe, folder, [Slow(seconds_per_step, folder)], strategy)

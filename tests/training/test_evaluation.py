@@ -1,0 +1,95 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_densenet.data import Split
+from keras_densenet.training import evaluate, predict
+
+LABELS = ["a", "b", "c", "d", "e", "f", "g"]
+
+
+class Brightness(keras.layers.Layer):
+    """A network whose classes are levels of brightness: probabilities fall with the distance from 30 * class."""
+
+    def call(self, images):
+        level = keras.ops.mean(images, (1, 2, 3))[:, None] / 30
+        return keras.ops.softmax(-keras.ops.abs(level - np.arange(len(LABELS), dtype="float32")))
+
+
+@pytest.fixture(scope="module")
+def network():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, Brightness()(image))
+
+
+def _images(levels):
+    return np.stack([np.full((8, 8, 1), 30 * level, "float32") for level in levels])
+
+
+def test_figures_equal_those_counted_by_hand(network):
+    truth, seen = [0, 0, 1, 2, 6, 6, 3], [0, 1, 1, 2, 0, 6, 3]
+    found = evaluate(network, Split(_images(seen), np.array(truth, "int32")), LABELS, batch_size=3)
+    assert found.top1 == pytest.approx(5 / 7)
+    assert found.top5 == pytest.approx(6 / 7)  # class 6 is the least probable of what looks like 0
+    np.testing.assert_array_equal(found.images, [2, 1, 1, 1, 0, 0, 2])
+    np.testing.assert_array_equal(found.class_accuracy, [0.5, 1, 1, 1, np.nan, np.nan, 0.5])
+    assert found.confusion[0, 1] == found.confusion[6, 0] == 1
+    probabilities = network.predict(_images(seen), verbose=0)
+    assert found.loss == pytest.approx(-np.log(probabilities[np.arange(7), truth]).mean(), rel=1e-5)
+
+
+def test_the_files_hold_what_was_found(network, tmp_path):
+    found = evaluate(network, Split(_images([0, 1, 1]), np.array([0, 1, 2], "int32")), LABELS)
+    found.write(tmp_path / "new")
+    state = json.loads((tmp_path / "new" / "evaluation.json").read_text())
+    assert state == {"loss": found.loss, "top1": found.top1, "top5": found.top5, "images": 3}
+    with open(tmp_path / "new" / "confusion.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["true class", *LABELS]
+    assert rows[2] == ["c", "0", "1", "0", "0", "0", "0", "0"]
+    with open(tmp_path / "new" / "classes.csv", newline="") as file:
+        assert list(csv.reader(file))[3] == ["c", "1", "0.0"]
+    with Image.open(tmp_path / "new" / "confusion.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_ten_crops_average_over_corners_centre_and_mirror_images():
+    image = keras.Input((14, 14, 1))
+    corner = keras.layers.Reshape((1,))(image[:, :1, :1])
+    model = keras.Model(image, keras.layers.Concatenate()([corner / 255, 1 - corner / 255]))
+    picture = np.zeros((1, 14, 14, 1), "float32")
+    picture[:, :, 7:] = 255  # enlarged to 16: dark 8, bright 8
+    found = evaluate(model, Split(picture, np.zeros(1, "int32")), ["bright", "dark"], 1, ten_crop=True)
+    assert found.loss == pytest.approx(-np.log(0.5), rel=1e-5)  # the five crops begin dark, their mirror images bright
+
+
+def test_images_or_labels_of_another_network_are_refused(network):
+    with pytest.raises(ValueError, match=r"takes images of \(8, 8, 1\). Received: images of \(9, 8, 1\)"):
+        evaluate(network, Split(np.zeros((2, 9, 8, 1), "float32"), np.zeros(2, "int32")), LABELS)
+    with pytest.raises(ValueError, match=r"has 7 classes. Received: images of 2 classes"):
+        evaluate(network, Split(_images([0]), np.zeros(1, "int32")), ["a", "b"])
+
+
+def test_predictions_come_for_every_file_in_order(network, tmp_path):
+    levels = [3, 0, 6, 1, 2]
+    paths = [tmp_path / f"{index}.png" for index in range(5)]
+    for path, level in zip(paths, levels, strict=True):
+        Image.fromarray(np.full((8, 8), 30 * level, "uint8")).save(path)
+    found = list(predict(network, paths, batch_size=2))
+    assert [path for path, _ in found] == paths
+    assert [row.argmax() for _, row in found] == levels
+
+
+def test_a_bad_file_ends_it_or_is_left_out(network, tmp_path):
+    Image.fromarray(np.full((8, 8), 60, "uint8")).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    paths = [tmp_path / "bad.png", tmp_path / "gone.png", tmp_path / "good.png"]
+    with pytest.raises(ValueError, match="cannot be decoded as an image"):
+        list(predict(network, paths))
+    errors = []
+    ((path, row),) = predict(network, paths, bad=errors.append)
+    assert (path, row.argmax(), len(errors)) == (tmp_path / "good.png", 2, 2)
