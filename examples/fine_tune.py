@@ -35,7 +35,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     keras.utils.set_random_seed(options.seed)
-    train, validation, test, _ = load_digits()
+    train, validation, test, *_ = load_digits()
     known, few = choose(train, range(5)), choose(train, range(5, 10), options.per_class)
     validation, test = (batches(*choose(split, range(5, 10))) for split in (validation, test))
 

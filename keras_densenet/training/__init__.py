@@ -1,7 +1,7 @@
 """Training a network on a data set, in a folder that a killed run continues from, on one machine or many."""
 
 from keras_densenet.training.evaluation import Evaluation, evaluate, predict
-from keras_densenet.training.folder import load_model, load_record
+from keras_densenet.training.folder import load_model, load_record, model_file
 from keras_densenet.training.recipe import RECIPES, Recipe
 from keras_densenet.training.run import Terminated, train
 from keras_densenet.training.strategy import make_strategy, uses_xla
@@ -18,6 +18,7 @@ __all__ = [
     "load_model",
     "load_record",
     "make_strategy",
+    "model_file",
     "predict",
     "train",
     "uses_xla",
