@@ -21,7 +21,7 @@ import rich.table
 
 from benchmarks.contestants import NEEDS, TASKS
 from keras_densenet import Architecture
-from keras_densenet.models.variants import variant
+from keras_densenet.family import variant
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 console = rich.console.Console(width=150)
@@ -99,8 +99,13 @@ def buffers(task, name, network, batch_size):
 
 
 def _command(task, name, network, batch_size):
-    plan = {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
+    plan = plan_of(network)
     return [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)]
+
+
+def plan_of(network):
+    """A network's plan: the fields of its `Architecture`, and its name."""
+    return {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
 
 
 def show(title, rows):

@@ -1,8 +1,14 @@
 """DenseNet for Keras 3 on TensorFlow: the whole family, exact to the paper."""
 
+# ruff: noqa: E402, TensorFlow reads these settings when it first allocates
+from keras_densenet.memory import keep_memory
+
+keep_memory()
+
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture
 from keras_densenet.cost import Cost, cost
+from keras_densenet.data import decode_predictions, preprocess_input
 from keras_densenet.models import (
     DenseNet,
     DenseNet121,
@@ -16,6 +22,9 @@ from keras_densenet.models import (
     fold,
     list_models,
 )
+from keras_densenet.serving import export_saved_model
+from keras_densenet.training import fine_tune, freeze
+from keras_densenet.weights import list_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -31,8 +40,16 @@ __all__ = [
     "DenseNetModel",
     "cost",
     "create_model",
+    "decode_predictions",
+    "export_saved_model",
     "feature_pyramid",
+    "fine_tune",
     "fold",
+    "freeze",
     "layers",
     "list_models",
+    "list_weights",
+    "load_weights",
+    "preprocess_input",
+    "save_weights",
 ]

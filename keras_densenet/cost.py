@@ -4,8 +4,8 @@ import dataclasses
 import inspect
 
 from keras_densenet.architecture import Architecture, Stage, check_count
+from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet
-from keras_densenet.models.variants import variant
 
 # Arguments of DenseNet, and those of them that cost nothing.
 _FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name"}

@@ -7,11 +7,13 @@ import rich.console
 import rich.markup
 
 from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
+    convert,
     evaluate,
     export,
     models,
     predict,
     quickstart,
+    request,
     train,
 )
 from keras_densenet.cli.common import app

@@ -1,29 +1,145 @@
 """`keras-densenet export`."""
 
+import hashlib
+import json
 import pathlib
 from typing import Annotated
 
+import rich.table
+import tensorflow as tf
 import typer
 
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
+from keras_densenet.data import read_images
 
 
 @app.command()
 def export(
     model: Model,
-    out: Annotated[pathlib.Path, typer.Option(help="Folder of all served models.")],
+    out: Annotated[pathlib.Path | None, typer.Option(help="Folder of all served models.")] = None,
     name: Annotated[str | None, typer.Option(help="Name to serve it under.")] = None,
     version: Annotated[int | None, typer.Option(help="Version. Default: the next one.")] = None,
+    labels: Annotated[
+        pathlib.Path | None, typer.Option(help="File of class names, one a line. Default: the run's.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Classes in top_labels and top_scores.", min=1)] = 5,
+    levels: Annotated[str, typer.Option(help="Pyramid features in the signature features, such as P3,P4.")] = "",
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of decoded images, for a model of any size.")] = None,
+    max_megapixels: Annotated[float, typer.Option(help="Larger image files are refused.", min=0.001)] = 50,
     fold: Annotated[
         bool, typer.Option(help="Fold batch normalisation away: the same outputs, fewer operations.")
     ] = True,
+    xla: Annotated[bool, typer.Option("--xla", help="Let the server compile the network with XLA.")] = False,
+    format: Annotated[str, typer.Option(help="saved_model, litert, onnx or openvino.")] = "saved_model",
+    representative: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of images that LiteRT is quantized to 8 bits with.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Load what was written as a server does, and compare.")
+    ] = False,
 ):
-    """Write a SavedModel for TensorFlow Serving.
+    """Write a SavedModel for TensorFlow Serving, or a file for another runtime; with --check alone, check a version.
 
-    Example: keras-densenet export runs/digits --out served --name digits
+    Example: keras-densenet export runs/digits --out served --name digits --check
+
+    Example: keras-densenet export served/digits/1 --check
     """
-    network, _ = training.load_model(model)
+    if out is None:
+        if not check:
+            raise ValueError("Give --out, a folder to write to, or --check to check a written version")
+        return _show(serving.check_saved_model(model))
+    if xla:
+        console.print(
+            "[yellow]--xla:[/yellow] the GPU image of TensorFlow Serving refuses such models", highlight=False
+        )
+    network, run_labels = training.load_model(model)
+    if format != "saved_model":
+        images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
+        with console.status(f"exporting for {format} ..."):
+            path, deviation = serving.export_file(
+                network, out, format, name, version, folded=fold, representative=images
+            )
+        told = (
+            "its runtime is not installed, so it is not checked"
+            if deviation is None
+            else f"off Keras by {deviation:.1e}"
+        )
+        console.print(f"exported to {path}; {told}", highlight=False)
+        return None
+    if representative is not None:
+        raise ValueError("--representative is for --format litert")
     with console.status("exporting ..."):
-        target = serving.export_saved_model(network, out, name, version, fold)
+        target = serving.export_saved_model(
+            network,
+            out,
+            name,
+            version,
+            labels=labels.read_text().splitlines() if labels else run_labels,
+            top_k=top_k,
+            levels=[level for level in levels.split(",") if level],
+            size=_size(size),
+            max_megapixels=max_megapixels,
+            folded=fold,
+            xla=xla,
+            facts=_facts(training.model_file(model)),
+        )
     console.print(f"exported to {target}", highlight=False)
+    if check:
+        with console.status("checking ..."):
+            report = serving.check_saved_model(target)
+        _show(report)
+    return None
+
+
+def _files(folder):
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not found:
+        raise ValueError(f"There are no JPEG or PNG files in {str(folder)!r}")
+    return found
+
+
+def _size(text):
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"--size must be like 224x224. Received: {text!r}")
+    return int(height), int(width)
+
+
+def _facts(file):
+    """What the model card tells of a model file and the run that made it."""
+    with open(file, "rb") as opened:
+        found = {"weights": {"file": file.name, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}}
+    record = file.parent / "run.json"
+    if record.is_file():
+        state = json.loads(record.read_text())
+        found |= {"training": state.get("arguments"), "accuracy": state.get("test")}
+    return found
+
+
+def _show(report):
+    table = rich.table.Table("signature", "inputs", "outputs", "first answer", "off Keras by", box=None)
+    for name, signature in sorted(report.signatures.items()):
+        table.add_row(
+            name,
+            _tensors(signature.inputs),
+            _tensors(signature.outputs),
+            f"{report.warm_seconds[name]:.2f} s" if name in report.warm_seconds else "",
+            f"{report.deviation[name]:.1e}" if name in report.deviation else "",
+        )
+    console.print(table)
+    console.print(
+        f"whole, loaded in {report.load_seconds:.2f} s, {report.operations.total():,} operations of "
+        f"{len(report.operations)} kinds, every warm-up request answered",
+        highlight=False,
+    )
+
+
+def _tensors(known):
+    def text(tensor):
+        sides = ("?" if dim.size < 0 else str(dim.size) for dim in tensor.tensor_shape.dim)
+        return f"{tf.as_dtype(tensor.dtype).name}({', '.join(sides)})"
+
+    return "\n".join(f"{name} {text(tensor)}" for name, tensor in sorted(known.items()))

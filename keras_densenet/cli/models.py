@@ -4,7 +4,7 @@ import rich.table
 
 import keras_densenet as kd
 from keras_densenet.cli.common import app, console
-from keras_densenet.models.variants import variant
+from keras_densenet.family import variant
 
 
 @app.command()

@@ -26,7 +26,8 @@ def quickstart(
     Example: keras-densenet quickstart
     """
     state = run_training(QUICKSTART, "digits", data.load_digits(), training.Recipe(epochs=epochs, batch_size=32), out)
-    target = serving.export_saved_model(training.load_model(out)[0], out / "served", "digits")
+    model, labels = training.load_model(out)
+    target = serving.export_saved_model(model, out / "served", "digits", labels=labels)
     console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
     test = data.load_digits().test
     probabilities = _ask_fresh_process(target, test.images[:10])

@@ -10,7 +10,7 @@ import typer
 
 from keras_densenet import training
 from keras_densenet.cli.common import Data, DataDir, ImageSize, SkipBad, app, load_splits, run_training
-from keras_densenet.models.variants import variant
+from keras_densenet.family import variant
 
 
 def recipe_options(command):

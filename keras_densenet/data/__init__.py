@@ -2,6 +2,7 @@
 
 from keras_densenet.data.augmentation import Augmentation
 from keras_densenet.data.digits import load_digits
+from keras_densenet.data.imagenet import decode_predictions, preprocess_input
 from keras_densenet.data.images import Pictures, read_images
 from keras_densenet.data.pipeline import evaluation_batches, training_steps, training_stream
 from keras_densenet.data.sources import load
@@ -12,10 +13,12 @@ __all__ = [
     "Pictures",
     "Split",
     "Splits",
+    "decode_predictions",
     "evaluation_batches",
     "load",
     "load_digits",
     "mean_and_std",
+    "preprocess_input",
     "read_images",
     "training_steps",
     "training_stream",

@@ -3,6 +3,7 @@
 from keras_densenet.layers.dense_block import DenseBlock
 from keras_densenet.layers.folded import FoldedDenseBlock, FoldedHead, FoldedImageNetStem, FoldedTransition
 from keras_densenet.layers.head import Head
+from keras_densenet.layers.preprocess import Preprocess
 from keras_densenet.layers.stems import CifarStem, ImageNetStem, StemPool
 from keras_densenet.layers.transition import Transition
 
@@ -15,6 +16,7 @@ __all__ = [
     "FoldedTransition",
     "Head",
     "ImageNetStem",
+    "Preprocess",
     "StemPool",
     "Transition",
 ]

@@ -5,6 +5,7 @@ import keras
 from keras_densenet import ops
 from keras_densenet.architecture import check_count
 from keras_densenet.layers.base import PaperLayer, channels_of, halved
+from keras_densenet.layers.preprocess import plain_mode
 
 
 class Stem(PaperLayer):
@@ -12,10 +13,10 @@ class Stem(PaperLayer):
 
     kernel_size: int
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters, preprocessing=None, **kwargs):
         super().__init__(**kwargs)
         check_count("filters", filters)
-        self.filters = int(filters)
+        self.filters, self.preprocessing = int(filters), preprocessing and plain_mode(preprocessing)
 
     def build(self, input_shape):
         channels = channels_of(input_shape, self)
@@ -23,7 +24,7 @@ class Stem(PaperLayer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters}
+        return {**super().get_config(), "filters": self.filters, "preprocessing": self.preprocessing}
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -34,6 +35,7 @@ class CifarStem(Stem):
 
     Args:
         filters: output channels; the paper has 2k for -BC and 16 for all others.
+        preprocessing: as in `ImageNetStem`.
 
     Call arguments:
         inputs: images `(batch, height, width, channels)`.
@@ -61,6 +63,8 @@ class ImageNetStem(Stem):
 
     Args:
         filters: output channels, 2k in the paper.
+        preprocessing: the `mode` of the `Preprocess` that the weights were trained behind, None where it is not known;
+            a note that is saved with the layer.
         momentum: of the moving statistics.
         epsilon: added to the variance.
 

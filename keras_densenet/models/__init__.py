@@ -1,5 +1,6 @@
 """DenseNets as functional Keras models."""
 
+from keras_densenet.family import list_models
 from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid
 from keras_densenet.models.folding import fold
 from keras_densenet.models.variants import (
@@ -9,7 +10,6 @@ from keras_densenet.models.variants import (
     DenseNet201,
     DenseNet264,
     create_model,
-    list_models,
 )
 
 __all__ = [

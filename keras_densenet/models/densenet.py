@@ -1,15 +1,24 @@
 """DenseNet: the layers put together into a functional model."""
 
+import itertools
+
 import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
-from keras_densenet.weights.files import load_file
+from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.weights import load_weights
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class DenseNetModel(keras.Model):
     """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it."""
+
+    def make_train_function(self, force=False):
+        if not self.optimizer.built:  # while the step is traced, which is then traced once more
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
 
     @property
     def architecture(self):
@@ -25,7 +34,7 @@ class DenseNetModel(keras.Model):
             stem_channels=stem.filters,
             dropout_rate=blocks[0].dropout_rate,
             classes=self.layers[-1].units if isinstance(self.layers[-1], keras.layers.Dense) else None,
-            input_shape=tuple(stem.input.shape[1:]),
+            input_shape=tuple(self._call_of(stem).input_tensors[0].shape[1:]),
         )
 
     @property
@@ -38,10 +47,70 @@ class DenseNetModel(keras.Model):
         """
         stem, blocks = self._stem, self._layers_of(layers.DenseBlock)
         is_imagenet = isinstance(stem, layers.ImageNetStem)
-        outputs = {"P1": stem.output} if is_imagenet else {}
+        outputs = {"P1": self._output_of(stem)} if is_imagenet else {}
         for level, block in enumerate([*blocks[:-1], self._head], 2 if is_imagenet else 0):
-            outputs[f"P{level}"] = block.output
+            outputs[f"P{level}"] = self._output_of(block)
         return outputs
+
+    @property
+    def preprocessing(self):
+        """The `mode` of `layers.Preprocess` that the weights were trained behind; None where it is not known.
+
+        It is saved with the model. Loading published weights sets it; whoever trains may set it.
+        """
+        return self._stem.preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, mode):
+        mode = None if mode is None else plain_mode(mode)
+        for layer in self._layers_of(layers.Preprocess):
+            if mode not in (None, layer.mode):
+                raise ValueError(
+                    f"The weights need preprocessing {mode!r}, but {layer.name!r} in front of the network does "
+                    f"{layer.mode!r}: build it with Preprocess({mode!r})"
+                )
+        self._stem.preprocessing = mode
+
+    def with_preprocessing(self, mode=None, size=None, crop_pct=1.0, interpolation="bilinear"):
+        """Makes a model that takes raw pixels: `layers.Preprocess` in front of this network; they share their weights.
+
+        Args:
+            mode: "torch", "caffe", "unit" or `{"mean": ..., "std": ...}`, as in `layers.Preprocess`. Default: what the
+                weights were trained behind, `model.preprocessing`; set that to use another with them.
+            size: to which images are resized and cropped. None: images come in the network's own size.
+            crop_pct: the part of the resized image that the crop keeps, in (0, 1].
+            interpolation: "bilinear" or "bicubic".
+
+        Returns:
+            A `DenseNetModel`; with a `size` it takes images of any size, one size in a batch. `self` is left as it was.
+
+        Raises:
+            ValueError: if there is preprocessing in front already, no mode is known, or it is not the weights' own.
+
+        Example:
+            >>> model = keras_densenet.DenseNet121().with_preprocessing("torch", size=224, crop_pct=0.875)
+        """
+        front = (layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization)
+        if found := self._layers_of(front):
+            raise ValueError(f"The model already has preprocessing in front, its layer {found[0].name!r}")
+        if mode is None and self.preprocessing is None:
+            raise ValueError('mode must be given ("torch", "caffe", "unit", ...): it is not known for these weights')
+        if mode is not None and self.preprocessing not in (None, plain_mode(mode)):
+            raise ValueError(
+                f"The weights were trained behind mode={self.preprocessing!r}; to use another with them, set "
+                f"model.preprocessing first. Received: mode={mode!r}"
+            )
+        mode = self.preprocessing if mode is None else mode
+        layer = layers.Preprocess(mode, size, crop_pct, interpolation, name="preprocess")
+        *own_size, channels = self.input_shape[1:]
+        if layer.size and any(own not in (None, given) for own, given in zip(own_size, layer.size, strict=True)):
+            raise ValueError(f"size must be the network's own {tuple(own_size)}. Received: size={size!r}")
+        image = keras.Input((None, None, channels) if layer.size else self.input_shape[1:], name="image")
+
+        def call(shared, x, *args, **options):
+            return shared(layer(x) if x is image else x, *args, **options)
+
+        return keras.models.clone_model(self, image, clone_function=lambda shared: shared, call_function=call)
 
     def reset_classifier(self, classes, classifier_activation="softmax", pooling="avg"):
         """Makes a model with a new classifier on the same backbone; the two share their weights.
@@ -57,7 +126,7 @@ class DenseNetModel(keras.Model):
         check_count("classes", classes)
         if pooling not in ("avg", "max"):
             raise ValueError(f'pooling must be "avg" or "max". Received: pooling={pooling!r}')
-        pooled = _pool(self._head.output, pooling)
+        pooled = _pool(self._output_of(self._head), pooling)
         outputs = _classifier(classes, classifier_activation)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
 
@@ -71,6 +140,14 @@ class DenseNetModel(keras.Model):
 
     def _layers_of(self, kind):
         return [layer for layer in self.layers if isinstance(layer, kind)]
+
+    def _call_of(self, layer):
+        """The layer's node in this model; `layer.output` is of the first model that the layer was part of."""
+        nodes = itertools.chain.from_iterable(self._nodes_by_depth.values())
+        return next(node for node in nodes if node.operation is layer)
+
+    def _output_of(self, layer):
+        return self._call_of(layer).output_tensors[0]
 
 
 def DenseNet(
@@ -104,7 +181,8 @@ def DenseNet(
         stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC.
         dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
         include_top: whether to end in global average pooling and a classifier.
-        weights: None (random), or the path of a `.weights.h5` file of this package for the same architecture.
+        weights: None (random), or what `load_weights` takes: "imagenet", another name from `list_weights()`, or the
+            path of a file of this package, keras.applications, torchvision or timm.
         input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image.
         input_shape: `(height, width, channels)` of the image, without `input_tensor`; sizes may be None, any number
             of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem, `(32, 32, 3)`;
@@ -169,7 +247,7 @@ def DenseNet(
     sources = keras.utils.get_source_inputs(image)
     model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
-        load_file(model, weights)
+        load_weights(model, weights)
     return model
 
 

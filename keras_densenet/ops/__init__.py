@@ -5,19 +5,35 @@ from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.folded import FoldedWeights, folded_dense_block
 from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
 from keras_densenet.ops.pooling import stem_pool, stem_pool_in_training
+from keras_densenet.ops.preprocessing import (
+    CONVENTIONS,
+    INTERPOLATIONS,
+    check_channels,
+    convention,
+    normalise,
+    resize,
+    resize_and_crop,
+)
 from keras_densenet.ops.replicas import synchronise_statistics
 from keras_densenet.ops.transition import transition
 
 __all__ = [
+    "CONVENTIONS",
+    "INTERPOLATIONS",
     "BlockStatistics",
     "Dropout",
     "FoldedWeights",
     "LayerWeights",
     "affine_relu",
+    "check_channels",
+    "convention",
     "dense_block",
     "dense_block_inference",
     "folded_dense_block",
     "norm_relu",
+    "normalise",
+    "resize",
+    "resize_and_crop",
     "scale_and_shift",
     "stem_pool",
     "stem_pool_in_training",

@@ -71,7 +71,7 @@ def _kernel_gradient_xla(x, upstream):
     Its window runs over (batch, row), its input feature is the column, its output feature the channel: only
     `upstream`, which has few channels, is transposed and shifted.
     """
-    filters, channels, width = upstream.shape[-1], x.shape[-1], tf.shape(x)[2]
+    filters, channels, width = upstream.shape[-1], x.shape[-1], x.shape[2] or tf.shape(x)[2]
     image = tf.pad(tf.transpose(upstream, (3, 0, 1, 2)), [[0, 0], [0, 0], [0, 0], [1, 1]])
     image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
     found = gen_xla_ops.xla_conv_v2(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_densenet.ops.convolution import convolve_gradient
 from keras_densenet.ops.normalization import affine_relu, norm_gradient, once, pass_relu, scale_and_shift, wide
 from keras_densenet.ops.replicas import mean_over_replicas
-from keras_densenet.ops.xla import add_in_place, barrier, is_compiling
+from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling
 
 _SLICE_ROWS = 2048  # pixels in a slice, whose working set stays in cache; from 512 to 16,384 it hardly matters
 
@@ -34,7 +34,9 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
     """
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
     total, features, *bottlenecks = barrier([upstream, features, *bottlenecks])
-    n = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), wide(features).dtype)
+    slices = _Slices(features)
+    total, cut_features = slices.cut(total), slices.cut(features)
+    n = tf.cast(tf.reduce_prod(slices.joined), wide(features).dtype)
     mean, variance = statistics.features
     rstd = tf.math.rsqrt(variance + epsilon)
     sum1, sum2 = tf.zeros_like(mean), tf.zeros_like(mean)  # of s * S1 and of gamma * dgamma, over the readers so far
@@ -42,7 +44,7 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
 
     def born(start, end):
         """The gradient of features whose readers are all done."""
-        g = total[..., start:end]
+        g = slices.join(total[..., start:end])
         if batch_statistics and start < mean.shape[0]:
             part = slice(start, end)
             all1, all2 = mean_over_replicas([sum1[part], sum2[part]])
@@ -61,11 +63,12 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
                 d, bottlenecks[index], weights, statistics.bottlenecks[index], epsilon, batch_statistics
             )
             d = dropout(d, 2 * index)
-        scale, shift = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
-        total, dkernel, s1, s2 = _read(total, features, d, scale, shift, mean[:channels], weights.kernel1)
+        affine = scale_and_shift(weights.gamma1, weights.beta1, mean[:channels], variance[:channels], epsilon)
+        affine = after(d, *affine)
+        total, dkernel, s1, s2 = _read(total, cut_features, slices, d, *affine, mean[:channels], weights.kernel1)
         dgamma = s2 * rstd[:channels]
         rest = [[0, mean.shape[0] - channels]]
-        sum1 += tf.pad(scale * s1, rest)
+        sum1 += tf.pad(affine[0] * s1, rest)
         sum2 += tf.pad(weights.gamma1 * dgamma, rest)
         gradients = [dgamma, s1, dkernel, *later, *gradients]
         end = channels
@@ -74,14 +77,14 @@ def dense_block_gradient(upstream, features, bottlenecks, layers, statistics, ep
 
 def _bottleneck_gradient(d, z, weights, statistics, epsilon, batch_statistics):
     """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2)."""
-    affine = scale_and_shift(weights.gamma2, weights.beta2, *statistics, epsilon)
+    affine = after(d, *scale_and_shift(weights.gamma2, weights.beta2, *statistics, epsilon))
     da, dkernel = convolve_gradient(affine_relu(z, *affine), weights.kernel2, d)
     m, s1, s2 = pass_relu(da, z, *affine, statistics[0])
     dz, dgamma = norm_gradient(m, s1, s2, z, weights.gamma2, statistics, epsilon, batch_statistics)
     return dz, dgamma, s1, dkernel
 
 
-def _read(total, features, d, scale, shift, mean, kernel):
+def _read(total, features, slices, d, scale, shift, mean, kernel):
     """One reader of the features -> (total with its share added, gradient of its kernel, S1, S2)."""
 
     def read(x, d):
@@ -90,28 +93,38 @@ def _read(total, features, d, scale, shift, mean, kernel):
         return tf.cast(m * scale, x.dtype), wide(dkernel), s1, s2
 
     channels = scale.shape[0]
-    if not is_compiling():
+    if slices.count is None:
         share, dkernel, s1, s2 = read(features[..., :channels], d)
         return total[..., :channels] + share, tf.cast(dkernel, kernel.dtype), s1, s2
 
     # As plain sums XLA would keep every reader's share alive and add them late.
-    count = _slice_count(features)
-    parts, d = _cut(features, count), _cut(d, count)
+    d = slices.cut(d)
 
     def add_slice(i, total, *sums):
-        share, *more = read(parts[i, ..., :channels], d[i])
+        share, *more = read(features[i, ..., :channels], d[i])
         return (i + 1, add_in_place(total, i, share), *(a + b for a, b in zip(sums, more, strict=True)))
 
-    start = (0, _cut(total, count), tf.zeros(kernel.shape, scale.dtype), tf.zeros_like(scale), tf.zeros_like(scale))
-    _, cut, dkernel, s1, s2 = tf.while_loop(lambda i, *_: i < count, add_slice, start)
-    total = tf.ensure_shape(tf.reshape(cut, tf.shape(features)), features.shape)
+    start = (0, total, tf.zeros(kernel.shape, scale.dtype), tf.zeros_like(scale), tf.zeros_like(scale))
+    _, total, dkernel, s1, s2 = tf.while_loop(lambda i, *_: i < slices.count, add_slice, start)
     return total, tf.cast(dkernel, kernel.dtype), s1, s2
 
 
-def _cut(x, count):
-    """`(batch, height, width, channels)` -> `(count, batch / count, height, width, channels)`."""
-    shape = tf.shape(x)
-    return tf.reshape(x, tf.concat([[count, shape[0] // count], shape[1:3], [x.shape[-1]]], 0))
+class _Slices:
+    """Cuts batches into slices of whole images, whose working set stays in cache; without XLA leaves them whole."""
+
+    def __init__(self, x):
+        self.joined = tf.shape(x)[:3]
+        self.count = _slice_count(x) if is_compiling() else None
+        if self.count is not None:
+            self._cut = tf.concat([[self.count, self.joined[0] // self.count], self.joined[1:]], 0)
+
+    def cut(self, x):
+        """`(batch, height, width, channels)` -> `(count, batch / count, height, width, channels)`."""
+        return x if self.count is None else tf.reshape(x, tf.concat([self._cut, x.shape[-1:]], 0))
+
+    def join(self, x):
+        """The opposite of `cut`."""
+        return x if self.count is None else tf.reshape(x, tf.concat([self.joined, x.shape[-1:]], 0))
 
 
 def _slice_count(x):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_densenet.ops.replicas import mean_over_replicas
-from keras_densenet.ops.xla import barrier
+from keras_densenet.ops.xla import after, barrier
 
 _PIXELS = (0, 1, 2)
 
@@ -63,7 +63,7 @@ def norm_relu(x, gamma, beta, epsilon):
 
         def gradient(upstream, *_):
             upstream, again = barrier([upstream, x])
-            affine = scale_and_shift(gamma, beta, *statistics, epsilon)
+            affine = after(upstream, *scale_and_shift(gamma, beta, *statistics, epsilon))
             m, *sums = pass_relu(upstream, again, *affine, statistics[0])
             dx, dgamma = norm_gradient(m, *sums, again, gamma, statistics, epsilon, batch_statistics=True)
             return once(dx, dgamma, sums[0])

@@ -1,5 +1,9 @@
-"""SavedModels for TensorFlow Serving."""
+"""SavedModels for TensorFlow Serving, and files for other runtimes."""
 
+from keras_densenet.serving.check import check_saved_model
+from keras_densenet.serving.client import connect
 from keras_densenet.serving.export import export_saved_model
+from keras_densenet.serving.formats import export_file
+from keras_densenet.serving.native import NativeModel
 
-__all__ = ["export_saved_model"]
+__all__ = ["NativeModel", "check_saved_model", "connect", "export_file", "export_saved_model"]

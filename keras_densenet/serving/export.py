@@ -1,35 +1,88 @@
 """Writing a SavedModel where TensorFlow Serving looks for it."""
 
 import pathlib
+import tempfile
 
-import keras
 import tensorflow as tf
 
 from keras_densenet.files import written_beside
-from keras_densenet.models import fold
+from keras_densenet.serving.card import write_card
+from keras_densenet.serving.configs import allowed_batch_sizes, write_configs
+from keras_densenet.serving.graph import Served
+from keras_densenet.serving.warmup import write_warmup
 
 
-def export_saved_model(model, base_path, name=None, version=None, folded=True):
+def export_saved_model(
+    model,
+    base_path,
+    name=None,
+    version=None,
+    labels=None,
+    preprocessing=None,
+    top_k=5,
+    *,
+    levels=(),
+    size=None,
+    max_megapixels=50,
+    folded=True,
+    xla=False,
+    facts=None,
+):
     """Writes `<base_path>/<name>/<version>/` completely beside and renames it: a polling server never sees half.
 
-    The signature `serving_default` takes `image`, `(batch, height, width, channels)` float32 as the model takes it, and
-    gives `probabilities`, `(batch, classes)` (the model's output, whatever its activation).
+    The signatures, all with any batch size and for raw pixels (0..255 where `preprocessing` or the model says so):
+
+    - `serving_default`: `image`, float32 `(batch, height, width, channels)`, to `probabilities` and `logits`
+      `(batch, classes)`, `label` and `score` `(batch,)`, `top_labels` and `top_scores` `(batch, top_k)`;
+    - `serving_uint8`: the same from bytes;
+    - `image_bytes`: `image_bytes`, JPEG or PNG files `(batch,)`, to the same outputs and, per image, `ok` and
+      `error`; a bad image leaves its own outputs empty. Only for models of 1 or 3 channels;
+    - `features`: `image` to `embedding`, what the classifier gets, and the `levels` that were asked for.
+
+    Beside the graph lie warm-up requests, the labels, and `model_card.json`; in `base_path` the server's
+    `models.config`, `batching.config` and `monitoring.config`, which are kept where they are there already.
 
     Args:
-        model: a model with one image input and one output.
+        model: a functional Keras model with one image input that ends in a `Dense` classifier.
         base_path: folder of all served models.
         name: of the model. Default: `model.name`.
         version: a whole number >= 1. Default: one more than the highest there.
+        labels: names of the classes. Default: their numbers.
+        preprocessing: the mode of a `layers.Preprocess`, such as "torch", which also resizes to the model's size; or
+            any Keras layer from raw pixels to what `model` takes. None: the model takes raw pixels.
+        top_k: how many classes `top_labels` and `top_scores` have.
+        levels: names from `model.pyramid_outputs`.
+        size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.
+        max_megapixels: image files of more are refused before they are decoded.
         folded: whether to write the inference form that `fold` makes, which has the same outputs to rounding.
+        xla: whether to have the server compile the network with XLA; its GPU image refuses such models.
+        facts: a dict for the model card, such as where the weights come from and how accurate they are.
 
     Returns:
         The `pathlib.Path` of the version.
 
     Raises:
-        ValueError: for a bad version, or a model in which there is nothing to fold.
+        ValueError: names the argument, what was received and what is allowed.
         FileExistsError: if the version is there already.
+        ImportError: without the extra `serving`.
     """
-    parent = pathlib.Path(base_path) / (name or model.name)
+    name = name or model.name
+    target = new_version(pathlib.Path(base_path) / name, version)
+    served = Served(model, preprocessing, labels, top_k, levels, size, round(max_megapixels * 1e6), folded, xla)
+    with written_beside(target) as beside, tempfile.TemporaryDirectory() as scratch:
+        label_file = pathlib.Path(scratch, "labels.txt")
+        label_file.write_text("".join(f"{label}\n" for label in served.labels))
+        root = tf.Module()
+        root.labels = tf.saved_model.Asset(str(label_file))
+        tf.saved_model.save(root, beside, signatures=served.signatures)
+        write_warmup(served, beside, name, allowed_batch_sizes(base_path))
+        write_card(served, beside, name, int(target.name), facts or {})
+    write_configs(base_path, name)
+    return target
+
+
+def new_version(parent, version=None):
+    """The folder of a version that is not there yet; raises ValueError or FileExistsError for a bad one."""
     if version is None:
         there = [int(path.name) for path in parent.glob("*") if path.name.isdecimal()]
         version = max(there, default=0) + 1
@@ -38,12 +91,4 @@ def export_saved_model(model, base_path, name=None, version=None, folded=True):
     target = parent / str(version)
     if target.exists():
         raise FileExistsError(f"{str(target)!r} is there already: give another version, or none for the next one")
-
-    model = fold(model) if folded else model
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    image = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    archive.add_endpoint("serving_default", lambda image: {"probabilities": model(image, training=False)}, [image])
-    with written_beside(target) as beside:
-        archive.write_out(beside, verbose=False)
     return target

@@ -5,6 +5,7 @@ from keras_densenet.training.folder import load_model, load_record
 from keras_densenet.training.recipe import RECIPES, Recipe
 from keras_densenet.training.run import Terminated, train
 from keras_densenet.training.strategy import make_strategy, uses_xla
+from keras_densenet.training.transfer import fine_tune, freeze
 
 __all__ = [
     "RECIPES",
@@ -12,6 +13,8 @@ __all__ = [
     "Recipe",
     "Terminated",
     "evaluate",
+    "fine_tune",
+    "freeze",
     "load_model",
     "load_record",
     "make_strategy",

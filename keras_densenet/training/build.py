@@ -3,14 +3,12 @@
 import contextlib
 
 import keras
+import numpy as np
 
 from keras_densenet.data import mean_and_std
+from keras_densenet.layers import Preprocess
 from keras_densenet.models import DenseNet
-
-_PIXELS = {  # mean and standard deviation on 0..255
-    "imagenet": ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
-    "unit": (0.0, 255.0),
-}
+from keras_densenet.training import transfer
 
 
 def build(network, splits, recipe, updates, weights=None, freeze=None, constructor=DenseNet):
@@ -29,10 +27,13 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
         A compiled `DenseNetModel` from pixels in 0..255 to probabilities, its optimizer built.
     """
     keras.utils.set_random_seed(recipe.seed)
-    mean, std = _PIXELS.get(recipe.normalise) or mean_and_std(splits.train)
+    mode = recipe.normalise
+    if mode == "data":
+        mean, std = mean_and_std(splits.train)
+        mode = {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
     with _dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
-        normalise = keras.layers.Normalization(mean=mean, variance=keras.ops.square(std), name="normalisation")
+        normalise = Preprocess(mode, name="preprocess")
         classes = len(splits.labels)
         if weights is None:
             model = constructor(**network, input_tensor=normalise(image), classes=classes)
@@ -40,9 +41,7 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
             backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
             model = backbone.reset_classifier(classes)
         if freeze is not None:
-            from keras_densenet.training.transfer import freeze as freeze_until
-
-            freeze_until(model, freeze)
+            transfer.freeze(model, freeze)
         model.compile(recipe.optimizer(updates), "categorical_crossentropy")
         model.optimizer.build(model.trainable_variables)
     return model

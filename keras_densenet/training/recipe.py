@@ -9,7 +9,7 @@ from keras_densenet.data import Augmentation
 from keras_densenet.training.optimizer import PaperSGD
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
-_NORMALISATIONS = ("data", "imagenet", "unit")
+_NORMALISATIONS = ("data", "torch", "caffe", "unit")
 _RULES = {
     "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
     "be positive": (lambda value: value > 0, ("learning_rate",)),
@@ -50,7 +50,7 @@ class Recipe:
     randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
     mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
     cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
-    normalise: Annotated[str, "Pixels by the data's mean and deviation, by imagenet's, or by unit: 1/255."] = "data"
+    normalise: Annotated[str, "Of pixels: by the data, or as published weights need it, torch, caffe or unit."] = "data"
     dropout_rate: Annotated[float | None, "After every convolution. Default: 0.2 without augmentation, else 0."] = None
     xla: Annotated[bool | None, "Compile with XLA. Default: wherever that works."] = None
     seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0
@@ -110,8 +110,8 @@ RECIPES = {
     "cifar": Recipe(epochs=300, augmentation="cifar", **_STEPS),
     "svhn": Recipe(epochs=40, augmentation="none", normalise="unit", **_STEPS),
     "imagenet": Recipe(
-        epochs=90, batch_size=256, schedule="steps", drops=(1 / 3, 2 / 3), augmentation="imagenet", normalise="imagenet"
+        epochs=90, batch_size=256, schedule="steps", drops=(1 / 3, 2 / 3), augmentation="imagenet", normalise="torch"
     ),
-    "transfer": Recipe(epochs=15, learning_rate=0.01, warmup_epochs=1.0, normalise="imagenet"),
+    "transfer": Recipe(epochs=15, learning_rate=0.01, warmup_epochs=1.0, normalise="torch"),
 }
 """The paper's recipes (section 4.2), and two of ours: "short" for small budgets, "transfer" for published weights."""

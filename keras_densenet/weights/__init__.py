@@ -1,1 +1,6 @@
-"""Where weights come from and how they are stored."""
+"""Where weights come from, and how they go to and from other frameworks."""
+
+from keras_densenet.weights.catalogue import list_weights
+from keras_densenet.weights.files import load_weights, save_weights
+
+__all__ = ["list_weights", "load_weights", "save_weights"]

@@ -1,69 +1,185 @@
-"""This package's own weights files: Keras' `.weights.h5`, every tensor under its name."""
+"""Loading weights from anywhere, and saving them for anywhere."""
 
+import dataclasses
 import os
+import re
 
-import h5py
+import numpy as np
+
+from keras_densenet.files import written_beside
+from keras_densenet.weights import catalogue, containers, layouts
+from keras_densenet.weights.download import fetch
+
+_ENDINGS = {
+    layouts.OURS: (".weights.h5",),
+    "torchvision": (".safetensors", ".pth"),
+    "keras": (".weights.h5", ".h5"),
+}
 
 
-def load_file(model, path):
-    """Loads a `.weights.h5` file into a model of the same architecture.
+def load_weights(model, source, skip_mismatch=False):
+    """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
+
+    Names, shapes and values are all checked first. Statistics that a foreign file keeps for every reader are turned
+    into shared ones without changing what the network computes. The classifier of the source is left alone where the
+    model has none. For images of one channel the stem's kernel is summed over the three of the source: a grey image
+    then gives what it gave as RGB with three equal channels.
 
     Args:
-        model: the model, built.
-        path: what `model.save_weights(path)` wrote. The classifier's weights are left alone where the model has none.
+        model: a `DenseNetModel`.
+        source: "imagenet" (the published weights of highest accuracy), a name from `list_weights()`, its first part
+            ("keras-applications", "timm", "torchvision"), or the path of a file: `.weights.h5` or `.keras` of this
+            package, `.h5` or `.weights.h5` of keras.applications, `.safetensors` or `.pth` of torchvision or timm,
+            or the folder of a keras-hub preset.
+        skip_mismatch: whether to leave out the classifier and the stem's kernel where they have another shape.
+
+    Returns:
+        The names of the model's weights that were left out, a list.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no such file, truncated, or of another architecture or another number of classes; the
-            model is then as it was.
+        ImportError: if an optional library is needed; says which.
+        OSError: if a download fails; says where from, where to, and what to do.
+        TypeError: if `model` is no DenseNet, or a folded one.
+        ValueError: if nothing is published for the model, or the file is damaged or of another network; the model is
+            then as it was.
+
+    Example:
+        >>> keras_densenet.load_weights(model, "timm:densenet161.tv_in1k")
+        []
     """
-    path = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
-    if not isinstance(path, str) or not path.endswith(".weights.h5"):
-        raise ValueError(f"weights must be None or the path of a .weights.h5 file. Received: weights={path!r}")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no weights file {path!r}: check the path given as weights")
-    try:
-        with h5py.File(path) as file:
-            stored = _layers(file)
-    except OSError as error:
-        raise ValueError(f"{path!r} is not a complete HDF5 file (truncated or of another format?): {error}") from None
-    _check_classes(model, stored, path)
-    names = {"classifier", *(stage.name for stage in model.architecture.stages)}  # not what stands before the stem
-    layers = [layer for layer in model.layers if layer.weights and layer.name in names]
-    for layer in layers:
-        expected = {}
-        layer.save_own_variables(expected)
-        _compare(layer.name, {name: tuple(v.shape) for name, v in expected.items()}, stored.get(layer.name, {}), path)
-    for layer in layers:
-        layer.load_own_variables(stored[layer.name])
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
+        raise ValueError(f"weights must be None, a name from list_weights() or a path. Received: weights={source!r}")
+    plan, variables = _network(model)
+    path = os.fspath(source)
+    if checkpoint := catalogue.find(path, plan):
+        if plan.classes and not skip_mismatch:
+            _check_classes(plan.classes, checkpoint.classes, checkpoint.name)
+        path = fetch(checkpoint)
+    with containers.opened(path) as stored:
+        values, layout, skipped = _read(stored, plan, variables, path, skip_mismatch)
+    if layout != layouts.OURS:
+        values = layouts.share_statistics(values, layouts.LAYOUTS[layout].epsilon, _epsilon(model))
+    if checkpoint:
+        model.preprocessing = checkpoint.preprocessing
+    for name, array in values.items():
+        variables[name].assign(array)
+    return skipped
 
 
-def _layers(file):
-    """The tensors in the file, `{name of the layer: {name of the tensor: array}}`."""
-    groups = file.get("layers", {}).items()
-    return {
-        str(group["vars"].attrs.get("name", key)): {name: values[()] for name, values in group["vars"].items()}
-        for key, group in groups
-        if "vars" in group
-    }
+def save_weights(model, path, layout=layouts.OURS):
+    """Writes a DenseNet's weights for this package or another framework, in float32.
+
+    Args:
+        model: a `DenseNetModel`.
+        path: of the file; one that is there is replaced.
+        layout: "keras_densenet" (`.weights.h5`), "torchvision" (`.safetensors`, or `.pth` where torch is installed;
+            torchvision and timm load it strictly) or "keras" (`.h5` or `.weights.h5`; `keras.applications` loads it
+            into its networks).
+
+    Raises:
+        ImportError: if an optional library is needed; says which.
+        TypeError: if `model` is no DenseNet, or a folded one.
+        ValueError: for an unknown layout or another ending.
+    """
+    check_target(path, layout)
+    plan, variables = _network(model)
+    if layout == layouts.OURS:
+        with written_beside(path) as beside:
+            model.save_weights(beside)
+        return
+    theirs = layouts.LAYOUTS[layout]
+    values = {name: np.asarray(variable.numpy(), "float64") for name, variable in variables.items()}
+    values = layouts.spread_statistics(values, _epsilon(model), theirs.epsilon)
+    arrays = {there: theirs.there(values[here]) for there, here in layouts.names(plan, layout).items()}
+    containers.write(path, {name: np.ascontiguousarray(array, "float32") for name, array in arrays.items()})
 
 
-def _check_classes(model, stored, path):
-    classes = getattr(model.layers[-1], "units", None)
-    bias = stored.get("classifier", {}).get("1")
-    if classes is not None and bias is not None and len(bias) != classes:
+def check_target(path, layout):
+    """Raises ValueError unless `save_weights` knows the layout and writes such files for it."""
+    if layout not in _ENDINGS:
+        raise ValueError(f"layout must be one of {', '.join(_ENDINGS)}. Received: layout={layout!r}")
+    if not os.fspath(path).endswith(_ENDINGS[layout]):
+        endings = " or ".join(_ENDINGS[layout])
+        raise ValueError(f"path must end in {endings} for layout={layout!r}. Received: {os.fspath(path)!r}")
+
+
+def _network(model):
+    """The architecture and `{"block1/layer1_norm1_gamma": variable, ...}`, without what stands before the stem."""
+    plan = getattr(model, "architecture", None)
+    names = layouts.names(plan, layouts.OURS) if plan else {}
+    layers = getattr(model, "layers", [])
+    variables = {f"{layer.name}/{v.name}": v for layer in layers for v in layer.weights}
+    if not names or names.keys() - variables.keys():
+        kind = "folded one" if plan else type(model).__name__
+        raise TypeError(f"Weights go into and out of a DenseNet of this package that is not folded. Received: a {kind}")
+    return plan, {name: variables[name] for name in names}
+
+
+def _epsilon(model):
+    return model.get_layer("head").epsilon
+
+
+def _read(stored, plan, variables, path, skip_mismatch):
+    """Checks and reads what a network needs: `({name: float64 array}, layout, names that are left out)`."""
+    stored = {layouts.canonical(name): tensor for name, tensor in stored.items()}
+    layout, names = _layout_of(stored, plan, path)
+    theirs, values, skipped = layouts.LAYOUTS[layout], {}, []
+    bias = next(stored.get(there) for there, here in names.items() if here == "classifier/bias")
+    if plan.classes and bias is not None and len(bias.shape) == 1 and not skip_mismatch:
+        _check_classes(plan.classes, bias.shape[0], path)
+    for there, here in names.items():
+        owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
+        if owner not in variables:  # the classifier's, where the network has none
+            continue
+        tensor, shape = stored.get(there), tuple(variables[owner].shape)
+        found = None if tensor is None else tuple(tensor.shape)
+        is_grey = here == "stem/conv_kernel" and found == theirs.shape((*shape[:2], 3, shape[3])) and shape[2] == 1
+        if is_grey or found == theirs.shape(shape):
+            array = theirs.here(_checked(tensor, there, here, path))
+            values[here] = array.sum(2, keepdims=True) if is_grey else array
+        elif skip_mismatch and here in ("stem/conv_kernel", "classifier/kernel", "classifier/bias"):
+            skipped.append(here)
+        else:
+            raise ValueError(
+                f"{path!r} holds the weights of another network: this one needs {there} of shape "
+                f"{theirs.shape(shape)}. Received: {found or 'no such tensor'}"
+            )
+    if extra := [name for name in stored if name not in names and not _may_be_there(name, layout)]:
+        raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
+    return values, layout, skipped
+
+
+def _layout_of(stored, plan, path):
+    """The layout most of whose names are there, and its names, with a classifier's in any case."""
+    plan = dataclasses.replace(plan, classes=plan.classes or 1)
+    tables = {layout: layouts.names(plan, layout) for layout in layouts.LAYOUTS}
+    layout = max(tables, key=lambda layout: len(tables[layout].keys() & stored.keys()))
+    if not tables[layout].keys() & stored.keys():
+        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(tables)}")
+    return layout, tables[layout]
+
+
+def _check_classes(classes, found, source):
+    if classes != found:
         raise ValueError(
-            f"classes must be {len(bias)} for the weights in {path!r}, or load them with include_top=False and call "
-            f"reset_classifier. Received: classes={classes}"
+            f"classes must be {found} for the weights in {source!r}, or load them with skip_mismatch=True, or with "
+            f"include_top=False and call reset_classifier. Received: classes={classes}"
         )
 
 
-def _compare(layer, expected, found, path):
-    found = {name: values.shape for name, values in found.items()}
-    if found == expected:
-        return
-    name = next(n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n))
-    raise ValueError(
-        f"{path!r} holds the weights of another architecture: layer {layer!r} needs {name} of shape "
-        f"{expected.get(name, 'none')}. Received: {found.get(name, 'none')}"
-    )
+def _checked(tensor, there, here, path):
+    if tensor.dtype.kind != "f" and tensor.dtype.name != "bfloat16":
+        raise ValueError(f"{there} in {path!r} must hold floating-point numbers. Received: {tensor.dtype}")
+    array = np.asarray(tensor[()], "float64")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{there} in {path!r} holds values that are not finite: the file is damaged")
+    if here.endswith("_variance") and (array < 0).any():
+        raise ValueError(f"{there} in {path!r} holds a negative variance: the file is damaged")
+    return array
+
+
+def _may_be_there(name, layout):
+    """Whether a tensor is nobody's weight: batches that torch has counted, or a layer before our stem."""
+    ours = re.match(r"(stem|block\d+|transition\d+|head|classifier)/", name)
+    return name.endswith(".num_batches_tracked") or (layout == layouts.OURS and not ours)

@@ -103,7 +103,7 @@ def test_name_is_the_models():
         ({"input_shape": (1, 8, 3)}, r"input_shape must be at least 2x2 pixels.*input_shape=\(1, 8, 3\)"),
         ({"input_shape": (8, 8, None)}, r"input_shape must end in the number of channels.*\(8, 8, None\)"),
         ({"stem": "vgg"}, r"stem must be \"imagenet\" or \"cifar\"\. Received: stem='vgg'"),
-        ({"weights": "imagenet"}, r"weights must be None or the path of a \.weights\.h5 file.*weights='imagenet'"),
+        ({"weights": "imagenet"}, r"No such weights are published for this network.*weights='imagenet'"),
     ],
 )
 def test_wrong_argument_is_named_with_its_value_in_one_sentence(wrong, sentence):

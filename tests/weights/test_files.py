@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import shutil
 
 import h5py
 import keras
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 
 import keras_densenet as kd
-from keras_densenet.weights.files import load_file
 from tests.oracle import images_like, randomise
 from tests.tiny import network
+from tests.weights.foreign import one_sentence
 
 IMAGES = images_like((2, 9, 8, 3), "float32")
 
@@ -81,14 +80,6 @@ def test_layers_in_front_of_the_network_do_not_matter(saved):
     np.testing.assert_array_equal(other(IMAGES), model(IMAGES))
 
 
-def one_sentence(error, path):
-    """The message, once it is clear that it is one line and names the file."""
-    message = str(error.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
-
-
 def test_other_number_of_classes_is_refused_with_both_and_the_way_out(saved):
     _, path = saved
     with pytest.raises(ValueError, match=r"^classes must be 5 .*reset_classifier\. Received: classes=7$") as error:
@@ -108,13 +99,13 @@ def test_other_number_of_classes_is_refused_with_both_and_the_way_out(saved):
         ({"bottleneck": False, "stem_channels": 6}, "block1"),
         ({"theta": 1.0, "stem_channels": 6}, "transition1"),
         ({"stem": "imagenet"}, "stem"),
-        ({"input_shape": (9, 8, 1)}, "stem"),
+        ({"input_shape": (9, 8, 2)}, "stem"),
     ],
     ids=str,
 )
 def test_weights_of_another_architecture_are_refused_with_the_layer_that_differs(saved, other, layer):
     _, path = saved
-    with pytest.raises(ValueError, match=f"'({layer})'") as error:
+    with pytest.raises(ValueError, match=rf"another network: this one (needs|has no) ({layer})/") as error:
         network(**other, weights=path)
     one_sentence(error, path)
 
@@ -132,8 +123,8 @@ def test_weights_that_do_not_fit_leave_the_network_as_it_was(saved):
     _, path = saved
     model = network(blocks=(2, 2))
     before = model.get_weights()
-    with pytest.raises(ValueError, match="block2"):
-        load_file(model, path)
+    with pytest.raises(ValueError, match="block2/"):
+        kd.load_weights(model, path)
     for variable, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -150,7 +141,7 @@ def test_truncated_file_is_named_as_such(saved, share):
     _, path = saved
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"is not a complete HDF5 file \(truncated") as error:
+    with pytest.raises(ValueError, match=r"is not a complete file of weights \(truncated") as error:
         network(weights=path)
     one_sentence(error, path)
 
@@ -158,7 +149,7 @@ def test_truncated_file_is_named_as_such(saved, share):
 def test_file_of_another_format_is_named_as_such(tmp_path):
     path = tmp_path / "text.weights.h5"
     path.write_text("epoch,loss\n" * 100)
-    with pytest.raises(ValueError, match="is not a complete HDF5 file") as error:
+    with pytest.raises(ValueError, match="is not a complete file of weights") as error:
         network(weights=path)
     one_sentence(error, path)
 
@@ -166,22 +157,15 @@ def test_file_of_another_format_is_named_as_such(tmp_path):
 def test_hdf5_file_without_weights_is_refused(tmp_path):
     path = tmp_path / "empty.weights.h5"
     h5py.File(path, "w").close()
-    with pytest.raises(ValueError, match="stem") as error:
+    with pytest.raises(ValueError, match="holds no DenseNet in a layout") as error:
         network(weights=path)
     one_sentence(error, path)
 
 
-@pytest.mark.parametrize("weights", ["imagenet", "", 3, True])
+@pytest.mark.parametrize("weights", ["", 3, True])
 def test_what_is_no_weights_path_is_refused(weights):
-    sentence = rf"^weights must be None or the path of a \.weights\.h5 file\. Received: weights={weights!r}$"
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=rf"^weights must be None, .* or a path\. Received: weights={weights!r}$"):
         network(weights=weights)
-
-
-def test_other_ending_is_refused_even_if_the_file_exists(saved, tmp_path):
-    shutil.copy(saved[1], tmp_path / "weights.bin")
-    with pytest.raises(ValueError, match=r"path of a \.weights\.h5 file\. Received: weights='.*weights\.bin'$"):
-        network(weights=tmp_path / "weights.bin")
 
 
 def test_layer_names_the_weights_that_it_lacks_has_too_many_of_or_finds_in_another_shape():

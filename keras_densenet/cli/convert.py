@@ -1,0 +1,50 @@
+"""`keras-densenet weights` and `keras-densenet convert`."""
+
+import pathlib
+from typing import Annotated
+
+import rich.table
+import typer
+
+import keras_densenet as kd
+from keras_densenet.cli.common import app, console
+from keras_densenet.weights.catalogue import CHECKPOINTS
+from keras_densenet.weights.files import check_target
+
+
+@app.command()
+def weights():
+    """List the published weights: accuracy, input, licence, where they lie.
+
+    Example: keras-densenet weights
+    """
+    table = rich.table.Table("name", "top-1", "top-5", "image", "licence", "file", box=None)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    table.columns[-1].overflow = "fold"  # to be copied whole
+    for row in CHECKPOINTS.values():
+        table.add_row(row.name, f"{row.top1:.2f}", f"{row.top5:.2f}", str(row.input_size), row.licence, row.url)
+    console.print(table)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A file of weights, or a name from `keras-densenet weights`.")],
+    model: Annotated[str, typer.Option(help="A name from `keras-densenet models`.")],
+    out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors or .pth.")],
+    layout: Annotated[str, typer.Option(help="keras_densenet, torchvision or keras.")] = "keras_densenet",
+    classes: Annotated[int | None, typer.Option(help="Of the source's classifier. Default: as published.")] = None,
+    top: Annotated[bool, typer.Option(help="Whether to convert the classifier.")] = True,
+):
+    """Turn weights of Keras, torchvision, timm or keras-hub into this package's, or into theirs.
+
+    Example: keras-densenet convert densenet121.safetensors --model densenet121 --out densenet121.weights.h5
+    """
+    check_target(out, layout)
+    arguments = {"include_top": top} | ({"classes": classes} if classes else {})
+    with console.status("building the network ..."):
+        network = kd.create_model(model, **arguments)
+    with console.status("converting ..."):
+        kd.load_weights(network, source)
+        kd.save_weights(network, out, layout)
+    console.print(f"{source} is now {out} in the layout of {layout}", highlight=False)

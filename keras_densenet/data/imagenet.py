@@ -1,0 +1,74 @@
+"""What surrounds a network of ImageNet in `keras.applications`: pixels to its input, outputs to names."""
+
+import keras
+import numpy as np
+
+from keras_densenet import ops
+
+
+def preprocess_input(x, mode="torch"):
+    """Brings raw pixels into the convention that a network's weights were trained with.
+
+    Args:
+        x: pixels in 0..255, `(..., channels)`, an array or a tensor; left as it is.
+        mode: "torch" (as `keras.applications.densenet`, torchvision and timm), "caffe", "unit" or
+            `{"mean": ..., "std": ...}`; see `layers.Preprocess`.
+
+    Returns:
+        float32, an array for an array and a tensor for a tensor.
+
+    Raises:
+        ValueError: for another mode, other channels, or values that show that `x` is no raw pixels (any more).
+    """
+    ops.check_channels(mode, x.shape[-1])
+    if isinstance(mode, str):
+        _check_pixels(x)
+    pixels = x.astype("float32") if isinstance(x, np.ndarray) else keras.ops.cast(x, "float32")
+    return ops.normalise(pixels, mode)
+
+
+def _check_pixels(x):
+    if not hasattr(x, "numpy") and not isinstance(x, np.ndarray):
+        return  # symbolic
+    values = np.asarray(x)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > 255 or (values.dtype.kind == "f" and 0 < high <= 1):
+        raise ValueError(
+            "x must hold pixels in 0..255 (preprocessed already? Preprocess in front of the model?). "
+            f"Received: {values.dtype} from {low:.4g} to {high:.4g}"
+        )
+
+
+def decode_predictions(predictions, top=5, labels=None):
+    """Names the most probable classes.
+
+    Args:
+        predictions: `(images, classes)`, an array or a tensor.
+        top: how many classes to name.
+        labels: the names of the classes. Default: ImageNet's, whose list Keras downloads once.
+
+    Returns:
+        For every image a list of `(class id, name, score)`, the best first; ids are WordNet's for ImageNet and the
+        class's number for `labels`.
+
+    Raises:
+        ValueError: if there is not one label for each class.
+        OSError: if ImageNet's list is not there and cannot be downloaded.
+    """
+    predictions = keras.ops.convert_to_numpy(predictions)
+    count = 1000 if labels is None else len(labels)
+    if predictions.ndim != 2 or predictions.shape[1] != count:
+        raise ValueError(
+            f"predictions must be (images, {count}), one column per label; give labels for classes other than "
+            f"ImageNet's. Received: shape {predictions.shape}"
+        )
+    if labels is not None:
+        best = np.argsort(-predictions, 1, kind="stable")[:, :top]
+        return [[(int(i), labels[i], row[i]) for i in order] for order, row in zip(best, predictions, strict=True)]
+    try:
+        return keras.applications.imagenet_utils.decode_predictions(predictions, top)
+    except Exception as error:  # what Keras raises where a download fails
+        raise OSError(
+            "ImageNet's class names could not be downloaded: put imagenet_class_index.json into Keras' folder "
+            f"(~/.keras, or KERAS_HOME) under models/, or give labels. {error}"
+        ) from None

@@ -1,0 +1,140 @@
+"""From raw pixels to what a network was trained on: resize, centre crop, mean and standard deviation."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class Convention(NamedTuple):
+    """Pixels become `(pixels - mean) / std`, per channel or one for all, after RGB became BGR where `bgr`."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    bgr: bool = False
+
+
+# The three in circulation, for pixels in 0..255. torch: torchvision, timm and keras.applications' DenseNets; caffe: the
+# authors' first Caffe ports and keras.applications' ResNets; unit: 0..1, TensorFlow Hub and plain tutorials.
+CONVENTIONS = {
+    "torch": Convention(np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])),
+    "caffe": Convention(np.float32([103.939, 116.779, 123.68]), np.float32(1), bgr=True),
+    "unit": Convention(np.float32(0), np.float32(255)),
+}
+
+
+def convention(mode):
+    """The `Convention` that `mode` means.
+
+    Args:
+        mode: "torch", "caffe", "unit", or `{"mean": ..., "std": ...}` in the unit of the raw pixels, each a number for
+            all channels or one for each.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(mode, str) and mode in CONVENTIONS:
+        return CONVENTIONS[mode]
+    if isinstance(mode, dict) and mode.keys() == {"mean", "std"}:
+        mean, std = (np.asarray(mode[name], "float32") for name in ("mean", "std"))
+        shapes = {values.shape for values in (mean, std)} - {()}
+        if len(shapes) < 2 and max(mean.ndim, std.ndim) < 2 and np.isfinite(mean).all() and (std > 0).all():
+            return Convention(mean, std)
+        raise ValueError(
+            f"mean must be finite and std positive, one number or one per channel. Received: mode={mode!r}"
+        )
+    raise ValueError(
+        'mode must be "torch", "caffe", "unit" or {"mean": ..., "std": ...} in the unit of the raw pixels. '
+        f"Received: mode={mode!r}"
+    )
+
+
+def check_channels(mode, channels):
+    """Raises ValueError if the convention `mode` is not one of images with so many channels."""
+    needed = max(values.size for values in convention(mode)[:2])
+    if needed not in (1, channels):
+        raise ValueError(
+            f"mode={mode!r} is for images of {needed} channels. Received: {channels}; give "
+            '{"mean": [...], "std": [...]} of your images'
+        )
+
+
+def normalise(pixels, mode):
+    """Applies the convention `mode` to float32 pixels `(..., channels)`, an array or a tensor."""
+    mean, std, bgr = convention(mode)
+    return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
+
+
+def resize(images, height, width, interpolation, saturate=False):
+    """Resizes `(batch, h, w, channels)` as Pillow does: separable, and antialiased where it shrinks.
+
+    As two matrix products, it compiles under XLA, which TensorFlow's own antialiased resize does not.
+
+    Args:
+        images: float32.
+        height: of the result; like `width` an int or a scalar tensor.
+        width: of the result.
+        interpolation: "bilinear" or "bicubic".
+        saturate: whether what the cubic overshoots stays in 0..255 after each pass, as in Pillow's 8-bit images.
+    """
+    rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
+    low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
+    planes = tf.transpose(images, [0, 3, 1, 2])
+    planes = tf.matmul(planes, _taps(columns, width, interpolation), transpose_b=True)
+    planes = tf.matmul(_taps(rows, height, interpolation), tf.clip_by_value(planes, low, high))
+    return tf.transpose(tf.clip_by_value(planes, low, high), [0, 2, 3, 1])
+
+
+def resize_and_crop(images, size, frame, interpolation, saturate=False):
+    """The evaluation of the published recipes: resize so that the image just covers a frame, cut out the centre.
+
+    Args:
+        images: float32 `(batch, h, w, channels)`.
+        size: `(height, width)` to cut out.
+        frame: its `(height, width)`, not smaller than `size`; where it is square, the image's shorter side becomes its.
+        interpolation: as in `resize`.
+        saturate: as in `resize`.
+
+    Returns:
+        `(batch, *size, channels)`.
+
+    Source: torchvision's `Resize` and `CenterCrop`, rounding included.
+    """
+    rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
+    height = _maximum(frame[0], rows * frame[1] // columns)
+    width = _maximum(frame[1], columns * frame[0] // rows)
+    resized = resize(images, height, width, interpolation, saturate)
+    top, left = (_half(whole - part) for whole, part in zip((height, width), size, strict=True))
+    return resized[:, top : top + size[0], left : left + size[1]]
+
+
+def _maximum(a, b):
+    return tf.maximum(a, b) if tf.is_tensor(b) else max(a, b)
+
+
+def _half(excess):
+    """excess / 2, rounded half to even as torchvision's Python does."""
+    return (excess + excess // 2 % 2) // 2
+
+
+def _taps(size, new_size, interpolation):
+    """The matrix `(new_size, size)` of the filter's weights, every row of sum 1."""
+    scale = tf.cast(size, tf.float32) / tf.cast(new_size, tf.float32)
+    centres = (tf.range(new_size, dtype=tf.float32) + 0.5) * scale
+    distances = tf.abs(tf.range(size, dtype=tf.float32) + 0.5 - centres[:, None]) / tf.maximum(scale, 1.0)
+    weights = _KERNELS[interpolation](distances)
+    return weights / tf.reduce_sum(weights, 1, keepdims=True)
+
+
+def _triangle(t):
+    return tf.maximum(1 - t, 0)
+
+
+def _keys(t):
+    """Keys' cubic with a = -0.5."""
+    inner, outer = ((1.5 * t - 2.5) * t) * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return tf.where(t < 1, inner, tf.where(t < 2, outer, 0.0))
+
+
+_KERNELS = {"bilinear": _triangle, "bicubic": _keys}
+INTERPOLATIONS = tuple(_KERNELS)

@@ -1,0 +1,81 @@
+"""`model_card.json`: what a served model is, made of what, and the hashes of its files."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import platform
+
+import keras
+import tensorflow as tf
+
+import keras_densenet
+from keras_densenet import layers
+from keras_densenet.cost import cost
+from keras_densenet.models import DenseNetModel
+
+FILE = "model_card.json"
+
+
+def write_card(served, folder, name, version, facts):
+    """Writes the card of a SavedModel, last of its files.
+
+    Args:
+        served: a `Served`.
+        folder: of the SavedModel, which is hashed.
+        name, version: of the model.
+        facts: a dict of what is known beyond the model, which goes into the card as it is.
+    """
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__, "python": platform.python_version()}
+    card = {
+        "name": name,
+        "version": version,
+        **_network(served.model, served.size),
+        "preprocessing": _preprocessing(served.model),
+        "labels": served.labels,
+        "file_size": list(served.size),
+        "max_pixels": served.max_pixels,
+        "signatures": list(served.signatures),
+        **facts,
+        "versions": {"keras_densenet": keras_densenet.__version__, **versions},
+        "sha256": hashes(folder),
+    }
+    pathlib.Path(folder, FILE).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def read_card(folder):
+    """The card of a SavedModel, a dict; ValueError if it has none."""
+    try:
+        return json.loads(pathlib.Path(folder, FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(folder)!r} is not an export of keras_densenet, its {FILE} is missing: {error}"
+        ) from None
+
+
+def hashes(folder):
+    """SHA-256 of every file in a folder but the card, by relative path."""
+    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file() and path.name != FILE)
+    found = {}
+    for path in files:
+        with open(path, "rb") as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _network(model, size):
+    if not isinstance(model, DenseNetModel):
+        return {"parameters": model.count_params()}
+    architecture, counted = model.architecture, cost(model, (*size, model.input_shape[-1]))
+    figures = {"parameters": counted.trainable_parameters, "macs": counted.macs}
+    return {"architecture": dataclasses.asdict(architecture), **figures}
+
+
+def _preprocessing(model):
+    """The layers between the raw pixels and the network."""
+    found = []
+    for layer in model.layers[1:]:
+        if isinstance(layer, (layers.ImageNetStem, layers.CifarStem)):
+            break
+        found.append({"layer": type(layer).__name__, **layer.get_config()})
+    return json.loads(json.dumps(found, default=str))

@@ -1,0 +1,84 @@
+"""Whether a written export is whole, loads as a server loads it, and answers as Keras does."""
+
+import collections
+import dataclasses
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from keras_densenet.serving.card import hashes, read_card
+from keras_densenet.serving.native import NativeModel
+from keras_densenet.serving.warmup import read_warmup
+
+TOLERANCE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `check_saved_model` found.
+
+    Attributes:
+        card: what `model_card.json` holds.
+        signatures: `SignatureDef`s by name.
+        load_seconds: of TensorFlow's C loader.
+        operations: a `collections.Counter` of the graph's operations.
+        warm_seconds: of the first answer by signature.
+        deviation: of the answers from Keras', the largest absolute one, by signature.
+    """
+
+    card: dict
+    signatures: dict
+    load_seconds: float
+    operations: collections.Counter
+    warm_seconds: dict
+    deviation: dict
+
+
+def check_saved_model(folder):
+    """Checks an export through TensorFlow's C loader, the code that the server runs, and replays its warm-up requests.
+
+    Args:
+        folder: a version's.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        ValueError: if a file was changed or is missing, it does not load, a request fails, or an answer is further
+            than 1e-5 from what Keras answered when it was written (relative to the largest, where that is above 1).
+    """
+    folder = pathlib.Path(folder)
+    card, found = read_card(folder), hashes(folder)
+    expected = card.get("sha256", {})
+    if changed := [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]:
+        raise ValueError(f"{str(folder)!r} is not as it was written: {', '.join(changed)} changed, went or came")
+    started = time.perf_counter()
+    model = NativeModel(folder)
+    load_seconds = time.perf_counter() - started
+    try:
+        warm_seconds, deviation = {}, {}
+        for request, response in read_warmup(folder):
+            signature = request.model_spec.signature_name
+            started = time.perf_counter()
+            answer = model.run(signature, {name: tf.make_ndarray(value) for name, value in request.inputs.items()})
+            warm_seconds.setdefault(signature, time.perf_counter() - started)
+            for name, value in response.outputs.items():
+                deviation[signature] = _compare(f"{name} of {signature}", answer[name], tf.make_ndarray(value))
+        return Report(card, model.signatures, load_seconds, operations(model.graph), warm_seconds, deviation)
+    finally:
+        model.close()
+
+
+def operations(graph):
+    """The operations of a `GraphDef` and its functions, a `collections.Counter` by name."""
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return collections.Counter(node.op for node in nodes)
+
+
+def _compare(name, found, expected):
+    deviation = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+    if not deviation <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise ValueError(f"{name} deviates from Keras' by {deviation:.3g}, more than {TOLERANCE}")
+    return deviation

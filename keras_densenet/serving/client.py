@@ -1,0 +1,143 @@
+"""A client of TensorFlow Serving, over REST or gRPC."""
+
+import base64
+import re
+import urllib.parse
+
+import numpy as np
+
+from keras_densenet.serving.extra import serving_api
+
+RETRIES = 3
+_GRPC_RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": %d, "initialBackoff": "0.1s",
+"maxBackoff": "2s", "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
+
+
+def connect(url, timeout=30.0):
+    """Makes a client of a served model.
+
+    Args:
+        url: `http://host:8501/v1/models/NAME` (REST) or `grpc://host:8500/NAME`, also with https and grpcs, and with
+            `/versions/3` behind for one version.
+        timeout: seconds that one request may take.
+
+    Returns:
+        A client with `predict(signature, inputs)`, from a dict of arrays (or lists of bytes) to a dict of arrays, and
+        `status()`. It asks again, three times, when the server cannot be reached, is overloaded or just starting.
+
+    Raises:
+        ValueError: for a URL of another form.
+    """
+    parts = urllib.parse.urlsplit(url)
+    path = re.fullmatch(r"(?:/v1/models)?/([^/]+)(?:/versions/(\d+))?/?", parts.path)
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.netloc or not path:
+        raise ValueError(
+            f"The URL must be like http://host:8501/v1/models/NAME or grpc://host:8500/NAME. Received: {url!r}"
+        )
+    name, version = path[1], path[2] and int(path[2])
+    kind = RestClient if parts.scheme.startswith("http") else GrpcClient
+    return kind(parts.scheme.endswith("s"), parts.netloc, name, version, timeout)
+
+
+class RestClient:
+    """Speaks JSON; `connect` makes it."""
+
+    def __init__(self, secure, address, name, version, timeout):
+        import requests
+        import urllib3
+
+        self._url = f"http{'s' * secure}://{address}/v1/models/{name}" + (f"/versions/{version}" if version else "")
+        self._timeout, self._session = timeout, requests.Session()
+        retry = urllib3.Retry(RETRIES, backoff_factor=0.1, status_forcelist=(429, 502, 503, 504), allowed_methods=None)
+        retry.raise_on_status = False
+        self._session.mount(f"{self._url}", requests.adapters.HTTPAdapter(max_retries=retry))
+
+    def predict(self, signature, inputs):
+        """Asks for a signature's outputs; bytes travel in base64."""
+        inputs = {name: _to_json(values) for name, values in inputs.items()}
+        answer = self._ask("POST", ":predict", {"signature_name": signature, "inputs": inputs})["outputs"]
+        return {name: np.array(values) for name, values in answer.items()}
+
+    def status(self):
+        """The states of the versions, a dict by number."""
+        found = self._ask("GET", "")["model_version_status"]
+        return {int(version["version"]): version["state"] for version in found}
+
+    def _ask(self, method, path, body=None):
+        import requests
+
+        try:
+            answer = self._session.request(method, self._url + path, json=body, timeout=self._timeout)
+        except requests.RequestException as error:
+            raise ConnectionError(f"{self._url} does not answer: {error}") from None
+        try:
+            found = answer.json()
+        except ValueError:
+            found = {"error": answer.text[:300]}
+        if answer.status_code != 200 or not isinstance(found, dict) or "error" in found:
+            raise RuntimeError(f"{self._url} answers with {answer.status_code}: {found['error']}")
+        return found
+
+
+class GrpcClient:
+    """Speaks protocol buffers; `connect` makes it."""
+
+    def __init__(self, secure, address, name, version, timeout):
+        import grpc
+
+        options = [("grpc.service_config", _GRPC_RETRY % (RETRIES + 1)), ("grpc.enable_retries", 1)]
+        options += [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+        if secure:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
+        self._address, self._name, self._version, self._timeout = address, name, version, timeout
+
+    def predict(self, signature, inputs):
+        """Asks for a signature's outputs; arrays must have the signature's types."""
+        import tensorflow as tf
+
+        request = self._for_model(serving_api("apis.predict_pb2").PredictRequest())
+        request.model_spec.signature_name = signature
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        stub = serving_api("apis.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
+        answer = self._ask(stub.Predict, request)
+        found = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+        return {name: _text(value) if value.dtype == object else value for name, value in found.items()}
+
+    def status(self):
+        """The states of the versions, a dict by number."""
+        api = serving_api("apis.get_model_status_pb2")
+        stub = serving_api("apis.model_service_pb2_grpc").ModelServiceStub(self._channel)
+        answer = self._ask(stub.GetModelStatus, self._for_model(api.GetModelStatusRequest()))
+        states = api.ModelVersionStatus.State
+        return {found.version: states.Name(found.state) for found in answer.model_version_status}
+
+    def _for_model(self, request):
+        request.model_spec.name = self._name
+        if self._version:
+            request.model_spec.version.value = self._version
+        return request
+
+    def _ask(self, method, request):
+        import grpc
+
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            lost = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            kind, what = (ConnectionError, "does not answer") if lost else (RuntimeError, "refuses")
+            raise kind(f"{self._address} {what}, {error.code().name}: {error.details()}") from None
+
+
+def _to_json(values):
+    if isinstance(values, bytes):
+        return {"b64": base64.b64encode(values).decode()}
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    return [_to_json(value) for value in values] if isinstance(values[0], bytes) else values
+
+
+def _text(values):
+    return np.array([value.decode(errors="replace") for value in values.flat]).reshape(values.shape)

@@ -1,0 +1,123 @@
+"""Exports for other runtimes than TensorFlow Serving, through Keras' own exporters."""
+
+import importlib.util
+import pathlib
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from keras_densenet.files import written_beside
+from keras_densenet.models import fold
+from keras_densenet.serving.export import new_version
+from keras_densenet.serving.graph import copy_of, put_in_front
+
+FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
+TOLERANCE = 1e-4
+_EXPORTERS = {"litert": "tensorflow", "onnx": "tf2onnx", "openvino": "openvino"}
+_RUNTIMES = {"litert": "tensorflow", "onnx": "onnxruntime", "openvino": "openvino"}
+
+
+def export_file(
+    model, base_path, format, name=None, version=None, preprocessing=None, *, folded=True, representative=None
+):
+    """Writes `<base_path>/<name>/<version>/` with a LiteRT, ONNX or OpenVINO file, and compares it with Keras.
+
+    The file takes raw pixels as `export_saved_model`'s does, and gives the model's output.
+
+    Args:
+        model, base_path, name, version, preprocessing, folded: as in `export_saved_model`.
+        format: "litert", "onnx" or "openvino".
+        representative: for LiteRT, raw images `(images, height, width, channels)` such as the model will see: all of
+            its arithmetic, input and output then are 8-bit integers, in ranges measured on these images.
+
+    Returns:
+        `(path, deviation)`: of the file, and the largest absolute difference of its output from Keras', on the
+        representative images or on random pixels; None where the format's runtime is not installed.
+
+    Raises:
+        ValueError: for a bad argument.
+        ImportError: if the exporter is not installed; names the extra.
+        RuntimeError: if the file (of floats) computes something else than Keras; nothing is left behind.
+    """
+    if format not in FILES:
+        raise ValueError(f"format must be one of {', '.join(FILES)}. Received: format={format!r}")
+    if representative is not None and format != "litert":
+        raise ValueError(f'Representative images are for format="litert". Received: format={format!r}')
+    if importlib.util.find_spec(_EXPORTERS[format]) is None:
+        raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
+    target = new_version(pathlib.Path(base_path) / (name or model.name), version)
+    model = model if preprocessing is None else put_in_front(preprocessing, model)
+    with written_beside(target) as beside:
+        beside.mkdir()
+        options = {} if representative is None else _full_integer(representative)
+        copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]
+        copy.export(str(path), format=format, verbose=False, **options)
+        deviation = None
+        if importlib.util.find_spec(_RUNTIMES[format]) is not None:
+            images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
+            deviation = float(np.abs(_RUN[format](path, images) - model.predict_on_batch(images)).max())
+            if representative is None and not deviation <= TOLERANCE:
+                raise RuntimeError(f"The {format} file deviates from Keras by {deviation:.3g}, more than {TOLERANCE}")
+    return target / FILES[format], deviation
+
+
+def _full_integer(images):
+    def one_by_one():
+        for image in images:
+            yield [np.asarray(image, "float32")[None]]
+
+    return {
+        "optimizations": [tf.lite.Optimize.DEFAULT],
+        "representative_dataset": one_by_one,
+        "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+        "inference_input_type": tf.uint8,
+        "inference_output_type": tf.uint8,
+    }
+
+
+def _random_pixels(model):
+    shape = [side or 64 for side in model.input_shape[1:]]
+    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
+
+
+def _run_litert(path, images):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its successor is a package apart
+        interpreter = tf.lite.Interpreter(str(path))
+    (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(given["index"], (1, *images.shape[1:]))
+    interpreter.allocate_tensors()
+    rows = []
+    for image in images:
+        interpreter.set_tensor(given["index"], _quantize(image[None], given))
+        interpreter.invoke()
+        rows.append(_dequantize(interpreter.get_tensor(found["index"]), found))
+    return np.concatenate(rows)
+
+
+def _quantize(values, details):
+    scale, zero = details["quantization"]
+    return np.clip(np.round(values / scale + zero), 0, 255).astype(details["dtype"]) if scale else values
+
+
+def _dequantize(values, details):
+    scale, zero = details["quantization"]
+    return (values.astype("float32") - zero) * scale if scale else values
+
+
+def _run_onnx(path, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def _run_openvino(path, images):
+    import openvino
+
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
+
+
+_RUN = {"litert": _run_litert, "onnx": _run_onnx, "openvino": _run_openvino}

@@ -1,0 +1,107 @@
+"""JPEG and PNG files as pixels, in the graph: a bad file costs its own answer, not its batch's, and bounded memory."""
+
+import tensorflow as tf
+
+DECODABLE_CHANNELS = (1, 3)
+_PARALLEL = 4  # images decoded at a time, which bounds the memory together with the limit of pixels
+_EXIF_BYTES = 1 << 16  # an EXIF segment is not longer
+
+
+def decode_images(encoded, channels, prepare, shape, max_pixels):
+    """Decodes a batch of files, with plain TensorFlow operations.
+
+    The format is told by the first bytes and the size is read from the header before anything is decoded. Grey, RGB,
+    palette, CMYK, 16-bit and transparent images become 8-bit grey or RGB (alpha is dropped), and EXIF orientation is
+    applied. Of an animated PNG the still image is used.
+
+    Args:
+        encoded: strings `(batch,)`.
+        channels: 1 or 3.
+        prepare: a function from the raw pixels of one image, uint8 `(height, width, channels)`, to `shape`.
+        shape: of one prepared image, all of it known.
+        max_pixels: larger images are refused.
+
+    Returns:
+        `(images, ok, error)`: float32 `(batch, *shape)`, zeros where there was an error; bool and string `(batch,)`.
+    """
+
+    def decode(index, data):
+        is_png = tf.strings.substr(data, 0, 8) == b"\x89PNG\r\n\x1a\n"
+        is_jpeg = tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
+        height, width = tf.cond(is_png, lambda: _png_size(data), lambda: _jpeg_size(data, is_jpeg))
+        sides = tf.strings.format("{}x{}", (width, height))
+        error = tf.where(height * width > max_pixels, sides + f" pixels are more than {max_pixels:,}", b"")
+        error = tf.where(is_png | is_jpeg, error, b"neither JPEG nor PNG")
+
+        def pixels():
+            image = tf.cond(
+                is_png,
+                lambda: tf.io.decode_png(data, channels),
+                lambda: tf.io.decode_jpeg(data, channels, dct_method="INTEGER_ACCURATE"),
+            )
+            upright = _upright(image, _orientation(data, tf.where(is_png, b"eXIf", b"Exif\0\0")))
+            upright.set_shape((None, None, channels))
+            return tf.ensure_shape(tf.cast(prepare(upright), tf.float32), shape)
+
+        return index, tf.cond(error == b"", pixels, lambda: tf.zeros(shape)), error
+
+    count = tf.size(encoded)
+    # Whatever a decoder does not like ends in an exception, and `ignore_errors` is what catches one in a graph.
+    dataset = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded)).map(decode, _PARALLEL).ignore_errors()
+    last = tf.data.Dataset.from_tensors((count, tf.zeros(shape), b""))  # so that there is a batch to get
+    found = dataset.concatenate(last).batch(tf.cast(count, tf.int64) + 1).get_single_element()
+    index, images, errors = (part[:-1] for part in found)
+    images = tf.scatter_nd(index[:, None], images, (count, *shape))
+    errors = tf.tensor_scatter_nd_update(tf.fill([count], b"cannot be decoded"), index[:, None], errors)
+    return images, errors == b"", errors
+
+
+def _png_size(data):
+    sides = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8)
+    width, height = tf.unstack(_number(tf.reshape(sides, (2, 4))))
+    return height, width
+
+
+def _jpeg_size(data, is_jpeg):
+    none = tf.zeros(3, tf.int64)
+    shape = tf.cond(is_jpeg, lambda: tf.cast(tf.io.extract_jpeg_shape(data), tf.int64), lambda: none)
+    return shape[0], shape[1]
+
+
+def _number(digits):
+    """Big-endian numbers of the bytes along the last axis."""
+    size = digits.shape[-1]
+    return tf.reduce_sum(tf.cast(digits, tf.int64) * [256**power for power in reversed(range(size))], -1)
+
+
+def _orientation(data, start):
+    """EXIF orientation, 1..8; 1 where there is none, or what there is cannot be read."""
+    head = tf.strings.substr(data, 0, 2 * _EXIF_BYTES)
+    parts = tf.raw_ops.StringSplitV2(input=[head], sep=start, maxsplit=1).values
+    tiff = tf.concat([parts, [b""]], 0)[1]
+    is_little = tf.strings.substr(tiff, 0, 2) == b"II"
+    digits = tf.io.decode_raw(tf.strings.substr(tiff, 0, _EXIF_BYTES), tf.uint8)
+    digits = tf.concat([digits, [0]], 0)
+
+    def read(at, size):
+        order = tf.where(is_little, tf.range(size)[::-1], tf.range(size))
+        at = at[..., None] + tf.cast(order, tf.int64)
+        return _number(
+            tf.ensure_shape(tf.gather(digits, tf.clip_by_value(at, 0, tf.size(digits, tf.int64) - 1)), at.shape)
+        )
+
+    directory = read(tf.constant(4, tf.int64), 4)
+    entries = directory + 2 + 12 * tf.range(read(directory, 2))
+    found = tf.boolean_mask(entries, read(entries, 2) == 0x0112)
+    value = tf.concat([read(found + 8, 2), [1]], 0)[0]
+    return tf.where((value >= 1) & (value <= 8), value, 1)
+
+
+def _upright(image, orientation):
+    def turn():
+        turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+        down = tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), -1, 1)
+        right = tf.where(tf.reduce_any(orientation == [2, 3, 6, 7]), -1, 1)
+        return turned[::down, ::right]
+
+    return tf.cond(orientation == 1, lambda: image, turn)

@@ -1,0 +1,164 @@
+"""How frameworks name a DenseNet's tensors, and what becomes of statistics that each reader keeps for itself.
+
+In between, names are this package's but for one thing: where `features_moving_mean` of a block belongs to its features
+here, foreign layouts have `layer1_norm1_moving_mean`, `layer2_norm1_moving_mean`, ..., one for each reader.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Layout(NamedTuple):
+    """What one framework does in its own way.
+
+    Attributes:
+        part: index into what `_parts` yields: the name of a convolution, normalisation or classifier.
+        conv, norm, dense: endings of its tensors' names.
+        axes: the order of our axes in its tensors, by their number.
+        epsilon: of its batch normalisation.
+    """
+
+    part: int
+    conv: tuple
+    norm: tuple
+    dense: tuple
+    axes: dict
+    epsilon: float
+
+    def shape(self, shape):
+        """The shape there of a tensor that has this shape here."""
+        return tuple(shape[axis] for axis in self._axes(len(shape)))
+
+    def there(self, array):
+        """An array of ours with the axes in their order."""
+        return array.transpose(self._axes(array.ndim))
+
+    def here(self, array):
+        """The way back from `there`."""
+        return array.transpose(np.argsort(self._axes(array.ndim)))
+
+    def _axes(self, rank):
+        return self.axes.get(rank, tuple(range(rank)))
+
+
+OURS = "keras_densenet"
+_TORCH_NORM = (".weight", ".bias", ".running_mean", ".running_var")
+_TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+_KERAS = ("/kernel",), ("/gamma", "/beta", "/moving_mean", "/moving_variance"), ("/kernel", "/bias"), {}, 1.001e-5
+
+LAYOUTS = {
+    OURS: Layout(
+        0, ("_kernel",), ("_gamma", "_beta", "_moving_mean", "_moving_variance"), ("/kernel", "/bias"), {}, 1e-5
+    ),
+    "torchvision": Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _TORCH_AXES, 1e-5),
+    "keras": Layout(2, *_KERAS),
+    "keras-hub": Layout(3, *_KERAS),
+}
+
+
+def names(plan, layout):
+    """The tensors of a network in a layout, in the network's order.
+
+    Args:
+        plan: the `Architecture`.
+        layout: a key of `LAYOUTS`.
+
+    Returns:
+        `{name there: name here}`.
+    """
+    theirs, ours, found = LAYOUTS[layout], LAYOUTS[OURS], {}
+    for kind, *part in _parts(plan):
+        endings = zip(getattr(theirs, kind), getattr(ours, kind), strict=True)
+        found.update({part[theirs.part] + there: part[0] + here for there, here in endings})
+    return {shared_name(name): shared_name(name) for name in found} if layout == OURS else found
+
+
+def shared_name(name):
+    """What a reader's statistic is here: `block1/features_moving_mean` for `block1/layer2_norm1_moving_mean`."""
+    return re.sub(r"layer\d+_norm1_moving_", "features_moving_", name)
+
+
+def canonical(name):
+    """A tensor's name without what older versions and wrappers of the same framework did differently."""
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name.removeprefix("module."))
+    return re.sub(r"^fc1000/", "predictions/", name)
+
+
+def _parts(plan):
+    """Yields the kind of every part and its names: here, in torchvision and timm, keras.applications, keras-hub."""
+    yield "conv", "stem/conv", "features.conv0", "conv1_conv", "conv1_conv"
+    if plan.stem == "imagenet":
+        yield "norm", "stem/norm", "features.norm0", "conv1_bn", "conv1_bn"
+    for b, layers in enumerate(plan.blocks, 1):
+        for i in range(1, layers + 1):
+            here, torch = f"block{b}/layer{i}", f"features.denseblock{b}.denselayer{i}"
+            keras, hub = f"conv{b + 1}_block{i}", f"stack{b}_block{i}"
+            for n in (1, 2) if plan.bottleneck else (1,):
+                yield "norm", f"{here}_norm{n}", f"{torch}.norm{n}", f"{keras}_{n - 1}_bn", f"{hub}_{n}_bn"
+                yield "conv", f"{here}_conv{n}", f"{torch}.conv{n}", f"{keras}_{n}_conv", f"{hub}_{n}_conv"
+        if b < len(plan.blocks):
+            here, torch, keras, hub = f"transition{b}/", f"features.transition{b}.", f"pool{b + 1}_", f"transition{b}_"
+            yield "norm", f"{here}norm", f"{torch}norm", f"{keras}bn", f"{hub}bn"
+            yield "conv", f"{here}conv", f"{torch}conv", f"{keras}conv", f"{hub}conv"
+    yield "norm", "head/norm", "features.norm5", "bn", "bn"
+    if plan.classes:
+        yield "dense", "classifier", "classifier", "predictions", "predictions"
+
+
+def share_statistics(tensors, theirs, ours):
+    """Turns statistics of readers into statistics of features; what the network computes stays the same.
+
+    The shared mean and variance of a feature are the median of its readers', which leaves scales and shifts untouched
+    where the readers agree, as they do after ordinary training.
+
+    Args:
+        tensors: `{name: float64 array}` with a mean and variance for every reader.
+        theirs, ours: epsilon before and after.
+
+    Returns:
+        `{name: float64 array}` with `features_moving_mean` and `features_moving_variance` for every block.
+    """
+    shared, readers = {}, {}
+    for name, values in tensors.items():
+        if shared_name(name) == name:
+            shared[name] = values
+        else:
+            readers.setdefault(shared_name(name), []).append(values)
+    for name, rows in readers.items():
+        table = np.full((len(rows), max(map(len, rows))), np.nan)
+        for row, values in zip(table, rows, strict=True):
+            row[: len(values)] = values
+        shared[name] = np.nanmedian(table, axis=0)
+    return _restate(tensors, shared, theirs, ours)
+
+
+def spread_statistics(tensors, ours, theirs):
+    """The way back from `share_statistics`: gives every reader the mean and variance of the features it reads."""
+    spread = {name: values for name, values in tensors.items() if "/features_" not in name}
+    for norm in _norms(tensors):
+        mean, variance = _statistics(tensors, norm)
+        spread.update({f"{norm}_moving_mean": mean, f"{norm}_moving_variance": variance})
+    return _restate(tensors, spread, ours, theirs)
+
+
+def _restate(before, after, epsilon_before, epsilon_after):
+    """Sets the scales and shifts in `after` so that they do with its statistics what those in `before` did."""
+    for norm in _norms(before):
+        (m0, v0), (m1, v1) = _statistics(before, norm), _statistics(after, norm)
+        slope = before[f"{norm}_gamma"] / np.sqrt(v0 + epsilon_before)
+        after[f"{norm}_gamma"] = slope * np.sqrt(v1 + epsilon_after)
+        after[f"{norm}_beta"] = before[f"{norm}_beta"] + slope * (m1 - m0)
+    return after
+
+
+def _norms(tensors):
+    return [name.removesuffix("_gamma") for name in tensors if name.endswith("_gamma")]
+
+
+def _statistics(tensors, norm):
+    """The mean and variance that a normalisation reads: its own, or those of the first features of its block."""
+    owner = norm if f"{norm}_moving_mean" in tensors else f"{norm.split('/')[0]}/features"
+    channels = len(tensors[f"{norm}_gamma"])
+    return [tensors[f"{owner}_moving_{statistic}"][:channels] for statistic in ("mean", "variance")]

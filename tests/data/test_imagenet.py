@@ -1,0 +1,70 @@
+"""preprocess_input and decode_predictions, as in keras.applications."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_densenet as kd
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), "uint8")
+
+
+def test_arrays_stay_arrays_and_tensors_tensors():
+    before = PIXELS.copy()
+    expected = keras.applications.densenet.preprocess_input(PIXELS.astype("float32"))
+    array, tensor = kd.preprocess_input(PIXELS), kd.preprocess_input(tf.constant(PIXELS))
+    assert (type(array), array.dtype) == (np.ndarray, "float32")
+    assert (tf.is_tensor(tensor), tensor.dtype) == (True, "float32")
+    np.testing.assert_allclose(array, expected, atol=1e-5)
+    np.testing.assert_allclose(tensor, expected, atol=1e-5)
+    np.testing.assert_array_equal(PIXELS, before)
+
+
+def test_inside_a_data_pipeline_and_on_one_image():
+    data = tf.data.Dataset.from_tensor_slices(PIXELS).map(lambda image: kd.preprocess_input(image, "caffe"))
+    np.testing.assert_allclose(next(iter(data)), kd.preprocess_input(PIXELS[0], "caffe"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["torch", "caffe"])
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant])
+def test_pixels_that_are_preprocessed_already_are_refused(mode, kind):
+    once = kd.preprocess_input(kind(PIXELS), mode)
+    with pytest.raises(ValueError, match=r"^x must hold pixels in 0\.\.255 .* Received: float32 from -"):
+        kd.preprocess_input(once, mode)
+
+
+def test_pixels_in_0_to_1_are_refused():
+    with pytest.raises(ValueError, match=r"^x must hold pixels .* Received: float32 from 0 to 0.97"):
+        kd.preprocess_input((PIXELS / 255).astype("float32"), "torch")
+    kd.preprocess_input(np.zeros((1, 4, 4, 3)), "torch")  # a black image is one
+
+
+def test_own_labels():
+    ((first, second), _) = kd.decode_predictions(np.array([[0.2, 0.7, 0.1], [1, 0, 0]]), 2, ["cat", "dog", "eel"])
+    assert (first, second) == ((1, "dog", 0.7), (0, "cat", 0.2))
+
+
+def test_imagenets_names(monkeypatch):
+    """The list that Keras has loaded; downloading it is Keras' part."""
+    from keras.src.applications import imagenet_utils
+
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX", {str(i): [f"n{i:08d}", f"thing {i}"] for i in range(1000)})
+    ((best, *others),) = kd.decode_predictions(tf.one_hot([207], 1000) * 0.9)
+    assert best == ("n00000207", "thing 207", pytest.approx(0.9))
+    assert len(others) == 4
+
+
+def test_without_a_network_the_way_out_is_named(monkeypatch, tmp_path):
+    from keras.src.applications import imagenet_utils
+
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX", None)
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX_PATH", "http://127.0.0.1:9/nowhere.json")
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    with pytest.raises(OSError, match=r"imagenet_class_index\.json into .* or give labels\..*127\.0\.0\.1"):
+        kd.decode_predictions(np.zeros((1, 1000)))
+
+
+def test_other_numbers_of_classes_are_refused():
+    with pytest.raises(ValueError, match=r"^predictions must be \(images, 1000\), .* Received: shape \(2, 5\)$"):
+        kd.decode_predictions(np.zeros((2, 5)))

@@ -1,0 +1,154 @@
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+import requests
+
+import keras_densenet as kd
+from keras_densenet.serving import connect
+from tests.serving.conftest import LABELS
+from tests.serving.files import encode
+from tests.serving.server import Server
+
+PROTOCOLS = ["rest_url", "grpc_url"]
+
+
+@pytest.fixture(scope="module")
+def server(exported):
+    with Server(exported.base, "net", max_bytes=100_000) as running:
+        yield running
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_pixels_and_files_get_keras_answers(server, exported, protocol, batch_size):
+    client = connect(getattr(server, protocol), timeout=20)
+    index = np.arange(batch_size) % 4
+    files = [encode(pixels) for pixels in exported.pixels[index]]
+    found = client.predict("image_bytes", {"image_bytes": files})
+    pixels = client.predict("serving_uint8", {"image": exported.pixels[index]})
+    assert found["ok"].all()
+    for answer in (found, pixels):
+        np.testing.assert_allclose(answer["probabilities"], exported.probabilities[index], atol=1e-5)
+        assert answer["label"].tolist() == [LABELS[best] for best in exported.probabilities[index].argmax(-1)]
+        assert answer["top_labels"].shape == answer["top_scores"].shape == (batch_size, 3)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_bad_image_does_not_fail_its_batch(server, exported, protocol):
+    files = [encode(exported.pixels[0]), b"no image", encode(exported.pixels[2])]
+    found = connect(getattr(server, protocol)).predict("image_bytes", {"image_bytes": files})
+    assert found["ok"].tolist() == [True, False, True]
+    assert found["error"].tolist() == ["", "neither JPEG nor PNG", ""]
+    assert found["label"][1] == ""
+    assert not found["probabilities"][1].any()
+    np.testing.assert_allclose(found["probabilities"][::2], exported.probabilities[:3:2], atol=1e-5)
+
+
+def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
+    values = exported.pixels[:2].tolist()
+
+    def ask(body):
+        return requests.post(server.rest_url + ":predict", json=body, timeout=20).json()
+
+    rows, columns = ask({"instances": values})["predictions"], ask({"inputs": {"image": values}})["outputs"]
+    np.testing.assert_allclose([row["probabilities"] for row in rows], columns["probabilities"])
+    assert [row["label"] for row in rows] == columns["label"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("classify", {"image": np.zeros((1, 19, 16, 3), "float32")}, "signature"),
+        ("serving_default", {"image": np.zeros((1, 7, 7, 3), "float32")}, "."),
+        ("serving_default", {"pixels": np.zeros((1, 19, 16, 3), "float32")}, "pixels"),
+    ],
+)
+def test_what_the_server_refuses_is_told_in_its_words(server, protocol, signature, inputs, message):
+    with pytest.raises(RuntimeError, match=message):
+        connect(getattr(server, protocol)).predict(signature, inputs)
+
+
+def test_a_wrong_type_and_a_request_too_large_are_refused_over_grpc(server):
+    client = connect(server.grpc_url)
+    with pytest.raises(RuntimeError, match=r"INVALID_ARGUMENT: image must be float32\. Received: float64"):
+        client.predict("serving_default", {"image": np.zeros((1, 19, 16, 3))})
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        client.predict("image_bytes", {"image_bytes": [bytes(200_000)]})
+    with pytest.raises(RuntimeError, match="NOT_FOUND"):
+        connect(server.grpc_url + "s").predict("serving_default", {})
+
+
+def test_an_overloaded_server_is_asked_again_but_not_for_ever(server, exported):
+    client = connect(server.rest_url)
+    server.unavailable = 2
+    assert client.predict("serving_uint8", {"image": exported.pixels})["label"].shape == (4,)
+    server.unavailable = 100
+    with pytest.raises(RuntimeError, match="answers with 503: overloaded"):
+        client.predict("serving_uint8", {"image": exported.pixels})
+    assert server.unavailable == 96
+    server.unavailable = 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1/models/net", "grpc://127.0.0.1:9/net"])
+def test_a_server_that_is_not_there_is_one_sentence(url):
+    with pytest.raises(ConnectionError, match="does not answer"):
+        connect(url, timeout=3).predict("image_bytes", {"image_bytes": [b""]})
+
+
+@pytest.mark.parametrize("url", ["localhost:8500/net", "http://localhost", "ftp://a/b", "http://localhost/v2/net/x"])
+def test_a_bad_url_is_refused(url):
+    with pytest.raises(ValueError, match="The URL must be like"):
+        connect(url)
+
+
+def test_a_new_version_takes_over_while_requests_run(exported, tmp_path):
+    front = keras.layers.Rescaling(1 / 255)
+    kd.export_saved_model(exported.model, tmp_path, "net", labels=LABELS, preprocessing=front)
+    with Server(tmp_path, "net") as server:
+        stop, answers, errors = threading.Event(), [], []
+
+        def ask(url):
+            client = connect(url)
+            while not stop.is_set():
+                try:
+                    answers.append(client.predict("serving_uint8", {"image": exported.pixels})["label"][0])
+                except Exception as error:
+                    errors.append(error)
+
+        askers = [threading.Thread(target=ask, args=[url]) for url in (server.rest_url, server.grpc_url)]
+        for asker in askers:
+            asker.start()
+        renamed = [label.upper() for label in LABELS]
+        kd.export_saved_model(exported.model, tmp_path, "net", labels=renamed, preprocessing=front)
+        end = time.monotonic() + 20
+        while not (answers and answers[-1].isupper()) and time.monotonic() < end:
+            time.sleep(0.05)
+        stop.set()
+        for asker in askers:
+            asker.join()
+        status = connect(server.grpc_url).status()
+        old = connect(server.rest_url + "/versions/1").predict("serving_uint8", {"image": exported.pixels})
+    assert not errors
+    assert answers[0].islower()
+    assert answers[-1].isupper()
+    assert status == {1: "AVAILABLE", 2: "AVAILABLE"}
+    assert old["label"][0].islower()
+
+
+def test_metadata_name_every_signature(server):
+    import grpc
+    from tensorflow_serving.apis import get_model_metadata_pb2 as api
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+    request = api.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "net"
+    with grpc.insecure_channel(server.grpc_url.split("/")[2]) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata(request, timeout=20)
+    found = api.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(found)
+    assert sorted(found.signature_def) == ["features", "image_bytes", "serving_default", "serving_uint8"]
+    assert server.warmed == 4 * 6

@@ -1,0 +1,107 @@
+"""Freezing and fine-tuning."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_densenet as kd
+from tests.oracle import images_like
+from tests.tiny import network
+
+STAGES = ["stem", "block1", "transition1", "block2", "head"]
+IMAGES = images_like((8, 9, 8, 3), "float32")
+LABELS = np.arange(8) % 5
+DATA = tf.data.Dataset.from_tensors((IMAGES, LABELS))
+
+
+def small(**options):
+    return network(blocks=(1, 1), **options)
+
+
+@pytest.mark.parametrize(
+    ("until", "frozen"),
+    [(None, 0), ("stem", 1), ("block1", 2), ("transition1", 3), ("block2", 4), ("head", 5), ("all", 5)],
+)
+def test_stages_up_to_the_named_one_are_frozen_and_the_rest_is_not(until, frozen):
+    model = small()
+    kd.freeze(model, "all")
+    assert kd.freeze(model, until) is model
+    assert [model.get_layer(stage).trainable for stage in STAGES] == [False] * frozen + [True] * (5 - frozen)
+    assert model.get_layer("classifier").trainable
+
+
+def test_frozen_stages_keep_weights_and_statistics_in_training():
+    model = kd.freeze(small(), "block1")
+    before = {variable.path: variable.numpy() for variable in model.weights}
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(DATA, shuffle=False, verbose=0)
+    still = {v.path.split("/")[0] for v in model.weights if np.array_equal(v, before[v.path])}
+    assert still == {"stem", "block1"}
+
+
+def test_unknown_stage_is_refused():
+    with pytest.raises(ValueError, match=r'^until must be None, "all" or one of stem, .* Received: until=\'b3\'$'):
+        kd.freeze(small(), "b3")
+
+
+class Watch(keras.callbacks.Callback):
+    """Notes what each phase trains, how fast, and how."""
+
+    def __init__(self):
+        super().__init__()
+        self.phases = []
+
+    def on_train_begin(self, logs=None):
+        rate = float(self.model.optimizer.learning_rate)
+        stages = [stage for stage in STAGES if self.model.get_layer(stage).trainable]
+        self.phases.append((stages, pytest.approx(rate), self.model.jit_compile))
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    """A model, what happened while it was fine-tuned, and the history."""
+    keras.utils.set_random_seed(1)
+    model, watch = small(), Watch()
+    options = {"head_epochs": 3, "epochs": 4, "learning_rate": 0.1, "patience": 9, "callbacks": [watch]}
+    return model, watch, kd.fine_tune(model, DATA, DATA, until="stem", verbose=0, **options)
+
+
+def test_first_the_classifier_then_the_upper_stages_at_a_tenth_of_the_rate_both_under_xla(tuned):
+    assert tuned[1].phases == [([], 0.1, True), (STAGES[1:], 0.01, True)]
+
+
+def test_history_has_all_epochs_and_learning_shows_in_it(tuned):
+    history = tuned[2]
+    assert {name: len(values) for name, values in history.items()} == dict.fromkeys(
+        ["loss", "accuracy", "val_loss", "val_accuracy"], 7
+    )
+    assert min(history["val_loss"]) < 0.95 * history["val_loss"][0]
+
+
+def test_the_best_epochs_weights_are_kept(tuned):
+    model, _, history = tuned
+    assert model.evaluate(DATA, verbose=0)[0] == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+def test_a_second_phase_that_only_harms_is_undone():
+    """At this rate the network is destroyed as soon as its backbone trains; logits are recognised as such."""
+    model = small(classifier_activation=None)
+    before = model.get_layer("stem").get_weights()
+    history = kd.fine_tune(model, DATA, DATA, head_epochs=1, epochs=1, learning_rate=1e3, jit_compile=False, verbose=0)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(LABELS, model(IMAGES))
+    assert np.argmin(history["val_loss"]) == 0
+    assert float(expected) == pytest.approx(history["val_loss"][0], rel=1e-4)
+    np.testing.assert_array_equal(model.get_layer("stem").get_weights(), before)
+
+
+def test_bad_calls_are_refused_before_anything_trains():
+    with pytest.raises(ValueError, match=r"^The model must end in a classifier, see reset_classifier"):
+        kd.fine_tune(network(include_top=False), DATA, DATA)
+    with pytest.raises(ValueError, match=r"^epochs must be a whole number >= 0\. Received: epochs=-1$"):
+        kd.fine_tune(small(), DATA, DATA, epochs=-1)
+    model = small()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"^until must be .* Received: until='block9'$"):
+        kd.fine_tune(model, DATA, DATA, until="block9", verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), before))
