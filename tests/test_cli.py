@@ -1,5 +1,7 @@
 """The command line, in processes of its own where its manners at start-up matter."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -43,8 +45,10 @@ def test_training_tells_the_cost_and_each_epoch(digits_run):
 def test_evaluate_gives_what_training_gave(digits_run):
     folder, output = digits_run
     told = output[output.index("test accuracy") :].split()[2]
-    result = CliRunner().invoke(app, ["evaluate", str(folder)])
+    result = CliRunner().invoke(app, ["evaluate", str(folder), "--out", str(folder / "test")])
     assert f"accuracy {told}" in result.output
+    names = ["classes.csv", "confusion.csv", "confusion.png", "evaluation.json"]
+    assert sorted(path.name for path in (folder / "test").iterdir()) == names
 
 
 def test_predict_names_the_most_probable_classes(digits_run, tmp_path):
@@ -53,6 +57,39 @@ def test_predict_names_the_most_probable_classes(digits_run, tmp_path):
     result = CliRunner().invoke(app, ["predict", str(digits_run[0]), str(tmp_path / "digit.png"), "--top", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("%") == 2
+
+
+def test_predict_takes_folders_and_paths_from_standard_input_and_answers_in_json(digits_run, tmp_path):
+    for index in range(3):
+        pixels = data.load_digits().test.images[index, :, :, 0].astype("uint8")
+        path = tmp_path / "deep" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (tmp_path / "deep" / "broken.png").write_bytes(b"no image")
+    arguments = ["predict", str(digits_run[0]), str(tmp_path / "deep"), "-", "--json", "--skip-bad", "--top", "10"]
+    result = CliRunner().invoke(app, arguments, input=f"{path}\n")
+    assert result.exit_code == 0, result.output
+    assert "skipped: " in result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["image"].rsplit("/")[-1] for answer in answers] == ["0.png", "1.png", "2.png", "2.png"]
+    assert answers[2] == answers[3]
+    assert sum(answer["probability"] for answer in answers[0]["predictions"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_every_field_of_a_recipe_is_an_option():
+    text = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    for field in dataclasses.fields(training.Recipe):
+        assert f"--{field.name.replace('_', '-')}" in text
+
+
+def test_options_change_the_named_recipe(tmp_path):
+    arguments = ["--recipe", "svhn", "--drops", "0.5", "--drops", "0.9", "--no-xla", "--epochs", "1"]
+    result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), *TINY, *arguments])
+    assert result.exit_code == 0, result.output
+    kept = json.loads((tmp_path / "run.json").read_text())["arguments"]
+    expected = dataclasses.replace(training.RECIPES["svhn"], drops=(0.5, 0.9), xla=False, epochs=1, batch_size=128)
+    assert kept["recipe"] == json.loads(json.dumps(dataclasses.asdict(expected)))
+    assert kept["network"]["dropout_rate"] == 0.2
 
 
 def test_export_writes_the_next_version(digits_run, tmp_path):
@@ -79,6 +116,12 @@ def test_models_lists_the_whole_family():
             ["train", "--data", "cifar", "--out", "x"],
             "'cifar' is neither a folder nor a data set of TensorFlow Datasets.",
         ),
+        (
+            ["train", "--recipe", "fast", "--out", "x"],
+            "--recipe must be one of short, cifar, svhn, imagenet",
+        ),
+        (["train", "--accumulate", "3", "--out", "x"], "accumulate must divide the batch_size. Received: accumulate=3"),
+        (["train", "--strategy", "multi_worker", "--out", "x"], "needs the environment variable TF_CONFIG"),
         (["evaluate", "nowhere"], "'nowhere' is not there"),
     ],
 )
