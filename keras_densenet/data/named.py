@@ -121,9 +121,12 @@ def _prepare(builder, file_format):
 def _arrays(builder, split, image, label):
     """All images, which are of one size, and labels."""
     tfds = tensorflow_datasets()
-    decoders = tfds.decode.PartialDecoding({image: True, label: True})
-    found = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, decoders=decoders))
-    return found[image], found[label].astype("int32")
+    batches = builder.as_dataset(
+        split=split, batch_size=1000, decoders=tfds.decode.PartialDecoding({image: True, label: True})
+    )
+    batches = [*watched(tfds.as_numpy(batches), f"reading {split}", len(batches))]
+    images, labels = (np.concatenate([batch[key] for batch in batches]) for key in (image, label))
+    return images, labels.astype("int32")
 
 
 def _records(builder, split, image, label):
