@@ -124,23 +124,23 @@ def _arrays(builder, split, image, label):
     batches = builder.as_dataset(
         split=split, batch_size=1000, decoders=tfds.decode.PartialDecoding({image: True, label: True})
     )
-    batches = [*watched(tfds.as_numpy(batches), f"reading {split}", len(batches))]
+    batches = [*watched(tfds.as_numpy(batches), f"reading {split}")]
     images, labels = (np.concatenate([batch[key] for batch in batches]) for key in (image, label))
     return images, labels.astype("int32")
 
 
 def _records(builder, split, image, label):
     """A function from index to encoded image, and labels; in memory if small, or in a format without random access."""
-    tfds, count = tensorflow_datasets(), builder.info.splits[split].num_examples
-    decoders, what = {image: tfds.decode.SkipDecoding()}, f"reading {split}"
+    tfds = tensorflow_datasets()
+    decoders = {image: tfds.decode.SkipDecoding()}
     if builder.info.file_format.value == RANDOM_ACCESS:
         records = source = builder.as_data_source(split, decoders=decoders)
         in_memory = builder.info.dataset_size <= IN_MEMORY
     else:
         records, in_memory = tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)), True
-    kept, labels = [], np.empty(count, "int32")
-    for number, record in enumerate(watched(records, what, count)):
-        labels[number] = record[label]
+    kept, labels = [], []
+    for record in watched(records, f"reading {split}"):
+        labels.append(record[label])
         if in_memory:
             kept.append(record[image])
-    return kept.__getitem__ if in_memory else lambda index: source[index][image], labels
+    return kept.__getitem__ if in_memory else lambda index: source[index][image], np.array(labels, "int32")
