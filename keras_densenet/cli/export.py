@@ -25,6 +25,9 @@ def export(
     ] = None,
     top_k: Annotated[int, typer.Option(help="Classes in top_labels and top_scores.", min=1)] = 5,
     levels: Annotated[str, typer.Option(help="Pyramid features in the signature features, such as P3,P4.")] = "",
+    preprocessing: Annotated[
+        str | None, typer.Option(help="torch, caffe or unit, for a model that does not take raw pixels.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of decoded images, for a model of any size.")] = None,
     max_megapixels: Annotated[float, typer.Option(help="Larger image files are refused.", min=0.001)] = 50,
     fold: Annotated[
@@ -76,6 +79,7 @@ def export(
             name,
             version,
             labels=labels.read_text().splitlines() if labels else run_labels,
+            preprocessing=preprocessing,
             top_k=top_k,
             levels=[level for level in levels.split(",") if level],
             size=_size(size),

@@ -12,6 +12,7 @@ from keras_densenet.data.splits import Split, arrange
 
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
 PARTS = ("train", "validation", "test")
+RANDOM_ACCESS = "array_record"  # the file format
 TRAIN = {"svhn_cropped": "train+extra"}  # as the paper trains
 SIZE = (224, 224)
 
@@ -40,7 +41,8 @@ def load_fashion_mnist(data_dir=None, prepared=None, **options):
 def load_named(name, data_dir=None, **options):
     """Loads any image-classification data set of TensorFlow Datasets, which downloads it if it is not on disk.
 
-    Images of one size are kept in memory if they fit, others are decoded when they are needed.
+    Images of one size stay in memory; others, and those that were prepared as `array_record` and do not fit, are
+    decoded when they are needed.
 
     Args:
         name: such as "cifar10" or "oxford_flowers102:2.1.1".
@@ -77,27 +79,23 @@ def tensorflow_datasets():
 
 
 def _load(builder, size=None, channels=None, seed=0, skip_bad=False, validation=0.1):
-    tfds, name = tensorflow_datasets(), builder.info.name
-    image, label = _keys(builder)
-    _prepare(builder)
+    name, (image, label) = builder.info.name, _keys(builder)
     shape, names = builder.info.features[image].shape, builder.info.features[label].names
     own = None if None in shape[:2] else tuple(shape[:2])
+    _prepare(builder, None if own else RANDOM_ACCESS)
     size, channels = size or own or SIZE, channels or shape[2] or 3
     wanted = {part: part for part in PARTS if part in builder.info.splits} | {"train": TRAIN.get(name, "train")}
-    parts = {}
+    at_once, parts = own and builder.info.file_format.value != RANDOM_ACCESS, {}
     for part, split in wanted.items():
-        examples = _examples(tfds, builder, split, {image: tfds.decode.SkipDecoding()})
-        numbers = range(len(examples))
-        labels = np.fromiter(
-            (examples[number][label] for number in watched(numbers, f"{part} labels", len(examples))), "int32"
-        )
+        images, labels = (_arrays if at_once else _records)(builder, split, image, label)
         if part == "test" and (labels < 0).all():
             continue  # a competition's: nobody has them
-        pictures = Pictures(np.arange(len(examples)), size, channels, lambda number, of=examples: of[number][image])
-        parts[part] = Split(pictures, labels)
+        if not at_once or images.shape[1:] != (*size, channels):
+            read = images.__getitem__ if at_once else images
+            images = Pictures(np.arange(len(labels)), size, channels, read)
+            images = images.settled() if own else images
+        parts[part] = Split(images, labels)
     parts, names, notes = checked(parts, names, Report(), f"The data set {name!r}", skip_bad)
-    if size == own:
-        parts = {part: Split(split.images.settled(), split.labels) for part, split in parts.items()}
     return arrange(parts, names, seed, validation, notes)
 
 
@@ -110,21 +108,39 @@ def _keys(builder):
     return keys
 
 
-def _prepare(builder):
+def _prepare(builder, file_format):
     if builder.is_prepared():
         return
     try:
-        builder.download_and_prepare(file_format="array_record")  # the format with random access
+        builder.download_and_prepare(file_format=file_format)
     except (OSError, RuntimeError, AssertionError) as error:
-        raise OSError(
-            f"{builder.info.name!r} is not in {builder.data_dir!r} and cannot be made there: {error}"
-        ) from None
+        message = f"{builder.info.name!r} is not in {str(builder.data_dir)!r} and cannot be made there: {error}"
+        raise OSError(message) from None
 
 
-def _examples(tfds, builder, split, decoders):
-    """What can be indexed: the records on disk, or in memory if they are few or in a format without random access."""
-    records = tfds.core.file_adapters.FileFormat.ARRAY_RECORD
-    if builder.info.file_format is not records:
-        return [*watched(tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)), f"reading {split}", None)]
-    source = builder.as_data_source(split, decoders=decoders)
-    return source.__getitems__(range(len(source))) if builder.info.dataset_size < IN_MEMORY else source
+def _arrays(builder, split, image, label):
+    """All images, which are of one size, and labels."""
+    tfds = tensorflow_datasets()
+    batches = builder.as_dataset(
+        split=split, batch_size=1000, decoders=tfds.decode.PartialDecoding({image: True, label: True})
+    )
+    batches = [*watched(tfds.as_numpy(batches), f"reading {split}")]
+    images, labels = (np.concatenate([batch[key] for batch in batches]) for key in (image, label))
+    return images, labels.astype("int32")
+
+
+def _records(builder, split, image, label):
+    """A function from index to encoded image, and labels; in memory if small, or in a format without random access."""
+    tfds = tensorflow_datasets()
+    decoders = {image: tfds.decode.SkipDecoding()}
+    if builder.info.file_format.value == RANDOM_ACCESS:
+        records = source = builder.as_data_source(split, decoders=decoders)
+        in_memory = builder.info.dataset_size <= IN_MEMORY
+    else:
+        records, in_memory = tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders)), True
+    kept, labels = [], []
+    for record in watched(records, f"reading {split}"):
+        labels.append(record[label])
+        if in_memory:
+            kept.append(record[image])
+    return kept.__getitem__ if in_memory else lambda index: source[index][image], np.array(labels, "int32")

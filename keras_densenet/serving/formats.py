@@ -52,6 +52,7 @@ def export_file(
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)
         copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]
+        copy(_random_pixels(copy))  # Keras exports to ONNX only what has been called
         copy.export(str(path), format=format, verbose=False, **options)
         deviation = None
         if importlib.util.find_spec(_RUNTIMES[format]) is not None:

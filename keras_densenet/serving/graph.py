@@ -34,9 +34,7 @@ class Served:
     """
 
     def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
-        if isinstance(preprocessing, (str, dict)):
-            preprocessing = Preprocess(preprocessing, size or _known(model.input_shape[1:3]), name="preprocess")
-        self.model = model if preprocessing is None else put_in_front(preprocessing, model)
+        self.model = model if preprocessing is None else put_in_front(preprocessing, model, size)
         self.labels = _check_labels(model, labels)
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
@@ -136,10 +134,6 @@ def _check_labels(model, labels):
     return [str(label) for label in labels]
 
 
-def _known(size):
-    return None if None in size else size
-
-
 def _check_size(own, size):
     if None in own and size is None:
         raise ValueError("The model takes images of any size: give size=(height, width), which files are resized to")
@@ -151,9 +145,11 @@ def _check_size(own, size):
     return size
 
 
-def put_in_front(preprocessing, model):
-    """The layer and the model's own layers as one functional model."""
+def put_in_front(preprocessing, model, resized=None):
+    """The layer and the model's own layers as one functional model; a mode is a `Preprocess` that resizes."""
     *size, channels = model.input_shape[1:]
+    if isinstance(preprocessing, (str, dict)):
+        preprocessing = Preprocess(preprocessing, resized or (None if None in size else size), name="preprocess")
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
     image = keras.Input((*([None, None] if None not in given else size), channels), name="image")
     outputs = []

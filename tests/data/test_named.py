@@ -67,23 +67,16 @@ def test_a_broken_or_missing_idx_file_is_named_and_nothing_is_kept(idx, tmp_path
         load_fashion_mnist(tmp_path / "idx", tmp_path / "tfds")
 
 
-def test_a_large_data_set_is_read_from_disk_in_any_order(idx, prepared, monkeypatch):
-    small = load_fashion_mnist(idx[0], prepared)
-    monkeypatch.setattr("keras_densenet.data.images.IN_MEMORY", 1000)
-    monkeypatch.setattr(named, "IN_MEMORY", 1000)
-    large = load_fashion_mnist(idx[0], prepared)
-    assert isinstance(large.train.images, data.Pictures)
-    np.testing.assert_array_equal(large.train.images[::7], small.train.images[::7])
-    np.testing.assert_array_equal(large.train.labels, small.train.labels)
-
-
-def test_data_that_others_prepared_as_tfrecord_is_the_same(idx, prepared, tmp_path):
+@pytest.mark.parametrize("limit", [1000, 2**30])
+def test_records_with_random_access_are_the_same_and_stay_on_disk_if_large(idx, prepared, tmp_path, monkeypatch, limit):
     from keras_densenet.data.idx import FashionMnistIdx, IdxFolder
 
-    FashionMnistIdx(data_dir=tmp_path, config=IdxFolder(folder=idx[0])).download_and_prepare()
-    assert list(tmp_path.rglob("*.tfrecord*"))
+    FashionMnistIdx(data_dir=tmp_path, config=IdxFolder(folder=idx[0])).download_and_prepare(file_format="array_record")
+    monkeypatch.setattr("keras_densenet.data.images.IN_MEMORY", limit)
+    monkeypatch.setattr(named, "IN_MEMORY", limit)
     ours, theirs = (load_fashion_mnist(idx[0], folder).test for folder in (prepared, tmp_path))
-    first, second = (sorted(zip(map(bytes, split.images), split.labels, strict=True)) for split in (ours, theirs))
+    assert isinstance(theirs.images, np.ndarray if limit > 1000 else data.Pictures)
+    first, second = (sorted(zip(map(bytes, split.images[:]), split.labels, strict=True)) for split in (ours, theirs))
     assert first == second
 
 
@@ -92,6 +85,10 @@ def test_any_name_of_image_classification_loads_with_size_and_channels():
         splits = load_named("cifar10", skip_bad=True, size=(16, 16), channels=1)
     assert len(splits.labels) > 5  # the made-up labels of 60 images
     assert splits.train.images[:2].shape == (2, 16, 16, 1)
+    with tfds.testing.mock_data(num_examples=60):  # of many sizes
+        photos = load_named("oxford_flowers102", skip_bad=True).train.images
+    assert isinstance(photos, data.Pictures)
+    assert photos[:2].shape == (2, 224, 224, 3)
 
 
 @pytest.mark.parametrize(
