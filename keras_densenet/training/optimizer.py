@@ -32,10 +32,5 @@ class PaperSGD(keras.optimizers.SGD):
             step = gradient + self.momentum * velocity
         self.assign_sub(variable, keras.ops.cast(learning_rate, variable.dtype) * step)
 
-    def _get_current_learning_rate(self):
-        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            return self._learning_rate(self.iterations)  # Keras 3.15 takes the parts of an update for updates
-        return super()._get_current_learning_rate()
-
     def get_config(self):
         return {**super().get_config(), "decay": self.decay}
