@@ -80,13 +80,13 @@ class Recipe:
         """The `Augmentation` of the training images."""
         return Augmentation(self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix)
 
-    def learning_rates(self, updates):
-        """The schedule of the learning rate, for epochs of so many updates."""
-        total, warmup = self.epochs * updates, round(min(self.warmup_epochs, self.epochs - 1) * updates)
+    def learning_rates(self, steps):
+        """The schedule of the learning rate, for epochs of so many steps."""
+        total, warmup = self.epochs * steps, round(min(self.warmup_epochs, self.epochs - 1) * steps)
         schedules = keras.optimizers.schedules
         if self.schedule == "steps":
             values = [self.learning_rate * 0.1**i for i in range(len(self.drops) + 1)]
-            # The boundary is the last update at the old rate; updates count from 0.
+            # The boundary is the last step at the old rate; steps count from 0.
             return schedules.PiecewiseConstantDecay([round(drop * total) - 1 for drop in self.drops], values)
         if not warmup:
             return schedules.CosineDecay(self.learning_rate, total)
@@ -95,11 +95,11 @@ class Recipe:
     def optimizer(self, updates):
         """The optimizer, for epochs of so many updates."""
         return PaperSGD(
-            self.learning_rates(updates),
+            self.learning_rates(updates * self.accumulate),  # Keras counts and averages parts of updates as steps
             self.momentum,
             self.weight_decay,
             use_ema=self.ema > 0,
-            ema_momentum=self.ema or 0.99,
+            ema_momentum=self.ema ** (1 / self.accumulate) or 0.99,
             gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None,
         )
 

@@ -29,21 +29,6 @@ def _history(folder):
         return list(csv.DictReader(file))
 
 
-class KilledAfter(keras.callbacks.Callback):
-    """Ends the process' work in the middle of an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch, self.now = epoch, 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and batch == 2:
-            raise KeyboardInterrupt
-
-
 def test_a_run_learns_and_leaves_its_files(finished):
     folder, state = finished
     names = ["best.keras", "curves.png", "history.csv", "model.keras", "run.json"]
@@ -57,20 +42,6 @@ def test_a_run_learns_and_leaves_its_files(finished):
     assert float(history[-1]["loss"]) < float(history[0]["loss"])
     with Image.open(folder / "curves.png") as picture:
         assert picture.size[0] > 500
-
-
-def test_a_broken_run_goes_on_and_ends_like_an_unbroken_one(finished, stripes, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(NETWORK, "stripes", stripes, RECIPE, tmp_path, [KilledAfter(1)])
-    assert not (tmp_path / "model.keras").exists()
-    kept = _history(tmp_path)
-    assert len(kept) == 1
-    train(NETWORK, "stripes", stripes, RECIPE, tmp_path)
-    assert _history(tmp_path)[0] == kept[0]
-    assert len(_history(tmp_path)) == 3
-    ours, theirs = load_model(tmp_path)[0], load_model(finished[0])[0]
-    for a, b in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_finished_run_is_not_trained_again(finished, stripes):
@@ -155,19 +126,20 @@ def test_the_average_of_the_weights_is_the_result(stripes, tmp_path):
         np.testing.assert_allclose(variable.numpy(), average, rtol=1e-5, atol=1e-7)
 
 
-def test_parts_of_an_update_gather_its_gradient(stripes, tmp_path):
-    """With frozen statistics, two halves of a batch give the gradient of the whole."""
-    images, labels = stripes.train.images[:16], stripes.train.labels[:16]
+def test_parts_of_an_update_gather_its_gradient(stripes):
+    """With frozen statistics, two updates of two halves equal two whole ones; the rate falls between them."""
+    images, labels = stripes.train.images[:32], stripes.train.labels[:32]
+    settings = {"epochs": 2, "batch_size": 16, "schedule": "steps", "drops": (0.5,), "xla": False}
     found = []
     for accumulate in (1, 2):
-        recipe = Recipe(epochs=1, batch_size=16, accumulate=accumulate, xla=False, augmentation="none", dropout_rate=0)
-        model = build({**NETWORK, "dropout_rate": 0.0}, stripes, recipe, updates=1)
+        recipe = Recipe(accumulate=accumulate, **settings)
+        model = build({**NETWORK}, stripes, recipe, updates=1)
         for layer in model.layers[:-1]:
             layer.trainable = False
         model.compile(recipe.optimizer(1), "categorical_crossentropy")
         loop = Loop(model, tf.distribute.get_strategy(), xla=False)
-        for part in range(accumulate):
-            loop.train(*(tf.constant(x[part::accumulate]) for x in (images, labels)))
+        for start in range(0, 32, 16 // accumulate):
+            loop.train(*(tf.constant(x[start : start + 16 // accumulate]) for x in (images, labels)))
         found.append(model.layers[-1].get_weights())
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
