@@ -12,6 +12,7 @@ import typer
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
 from keras_densenet.data import read_images
+from keras_densenet.training.run import model_file
 
 
 @app.command()
@@ -60,11 +61,7 @@ def export(
             path, deviation = serving.export_file(
                 network, out, format, name, version, folded=fold, representative=images
             )
-        told = (
-            "its runtime is not installed, so it is not checked"
-            if deviation is None
-            else f"off Keras by {deviation:.1e}"
-        )
+        told = "not checked, its runtime is not installed" if deviation is None else f"off Keras by {deviation:.1e}"
         console.print(f"exported to {path}; {told}", highlight=False)
         return None
     if representative is not None:
@@ -82,7 +79,7 @@ def export(
             max_megapixels=max_megapixels,
             folded=fold,
             xla=xla,
-            facts=_facts(training.model_file(model)),
+            facts=_facts(model_file(model)),
         )
     console.print(f"exported to {target}", highlight=False)
     if check:
