@@ -63,11 +63,7 @@ def export(
             path, deviation = serving.export_file(
                 network, out, format, name, version, folded=fold, representative=images
             )
-        told = (
-            "its runtime is not installed, so it is not checked"
-            if deviation is None
-            else f"off Keras by {deviation:.1e}"
-        )
+        told = "not checked, its runtime is not installed" if deviation is None else f"off Keras by {deviation:.1e}"
         console.print(f"exported to {path}; {told}", highlight=False)
         return None
     if representative is not None:

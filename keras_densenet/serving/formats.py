@@ -52,11 +52,11 @@ def export_file(
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)
         copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]
-        copy(_random_pixels(copy))  # Keras exports to ONNX only what has been called
+        images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
+        copy(images[:1])  # the ONNX exporter wants a model that was called
         copy.export(str(path), format=format, verbose=False, **options)
         deviation = None
         if importlib.util.find_spec(_RUNTIMES[format]) is not None:
-            images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
             deviation = float(np.abs(_RUN[format](path, images) - model.predict_on_batch(images)).max())
             if representative is None and not deviation <= TOLERANCE:
                 raise RuntimeError(f"The {format} file deviates from Keras by {deviation:.3g}, more than {TOLERANCE}")
