@@ -5,6 +5,7 @@ one fixed batch. TensorFlow and torch do not bear each other in one process, so 
 """
 
 import functools
+import os
 import tempfile
 
 import numpy as np
@@ -144,17 +145,31 @@ TRAIN = {
     "keras_densenet": functools.partial(_keras_train, _ours, False),
     "ordinary Keras, XLA": functools.partial(_keras_train, _ordinary, True),
     "ordinary Keras": functools.partial(_keras_train, _ordinary, False),
+    "ordinary Keras, XLA, kept memory": functools.partial(_keras_train, _ordinary, True),
     "torchvision eager": _torch_train,
+    "torchvision eager, kept memory": _torch_train,
 }
 INFER = {
     "keras_densenet folded, XLA": functools.partial(_keras_infer, _folded, True),
     "keras_densenet folded": functools.partial(_keras_infer, _folded, False),
     "ordinary Keras, XLA": functools.partial(_keras_infer, _ordinary, True),
     "ordinary Keras": functools.partial(_keras_infer, _ordinary, False),
+    "ordinary Keras, XLA, kept memory": functools.partial(_keras_infer, _ordinary, True),
     "torchvision eager": functools.partial(_torch_infer, False),
+    "torchvision eager, kept memory": functools.partial(_torch_infer, False),
     "torchvision compiled": functools.partial(_torch_infer, True),
     "ONNX Runtime": _onnxruntime_infer,
     "OpenVINO": _openvino_infer,
 }
 NEEDS = {"torchvision": "torchvision", "ONNX": "onnxruntime", "OpenVINO": "openvino"}
 TASKS = {"train": TRAIN, "infer": INFER}
+
+
+def environment(name):
+    """A contestant's environment: this package as it comes, the others as they come or told to keep their memory."""
+    if name.startswith("keras_densenet"):
+        return dict(os.environ)
+    if "kept memory" not in name:
+        return {**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "0"}  # what importing keras_densenet would turn on
+    malloc = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
+    return {**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "1", "GLIBC_TUNABLES": malloc}

@@ -19,7 +19,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from benchmarks.contestants import NEEDS, TASKS
+from benchmarks.contestants import NEEDS, TASKS, environment
 from keras_densenet import Architecture
 from keras_densenet.family import variant
 
@@ -59,6 +59,7 @@ def race(task, network, batch_size, rounds, only=()):
             for name in names:
                 workers[name] = subprocess.Popen(
                     _command(task, name, network, batch_size),
+                    env=environment(name),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
@@ -81,16 +82,17 @@ def race(task, network, batch_size, rounds, only=()):
                 worker.wait()
         for row in rows:
             bar.update(todo, description=f"memory of {row['name']}")
-            row["buffers"] = buffers(task, row["name"], network, batch_size) if "XLA" in row["name"] else None
+            compiled = row["name"].endswith("XLA")  # keeping memory changes nothing of the program
+            row["buffers"] = buffers(task, row["name"], network, batch_size) if compiled else None
     return rows
 
 
 def buffers(task, name, network, batch_size):
     """Bytes of temporary buffers of a contestant's XLA program; in a run apart, since dumping it takes time."""
     with tempfile.TemporaryDirectory() as dump:
-        environment = {**os.environ, "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
+        flags = {**environment(name), "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
         command = _command(task, name, network, batch_size)
-        subprocess.run(command, input="step\n", env=environment, text=True, capture_output=True, check=True)
+        subprocess.run(command, input="step\n", env=flags, text=True, capture_output=True, check=True)
         found = []
         for report in pathlib.Path(dump).glob("*memory-usage-report.txt"):
             found += re.findall(r"size ([\d.]+)(B|KiB|MiB|GiB), preallocated-temp", report.read_text())
