@@ -49,29 +49,38 @@ def _assert_same_end(folder, other):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_that_is_killed_and_told_to_stop_ends_like_an_unbroken_one(unbroken, start, tmp_path):
+def test_a_run_killed_at_random_moments_ends_like_an_unbroken_one(unbroken, start, tmp_path):
     moments = random.Random(0)
-    for _ in range(3):
+    for _ in range(4):
         (tmp_path / "running").unlink(missing_ok=True)
         process = start(tmp_path, RECIPE, seconds_per_step=0.03)
         _wait_for(tmp_path / "running", process)
-        time.sleep(moments.uniform(0, 0.3))  # of about a second and a half of training and writing
+        time.sleep(moments.uniform(0, 0.5))  # of about a second of training and writing
         process.kill()
         process.join(10)
-        assert process.exitcode == -signal.SIGKILL
-    (tmp_path / "running").unlink()
-    process = start(tmp_path, RECIPE, seconds_per_step=0.5)
-    _wait_for(tmp_path / "running", process)
-    process.terminate()
-    process.join(20)
-    assert process.exitcode == 143
-    with zipfile.ZipFile(tmp_path / "checkpoint.keras") as archive:
-        assert 1 <= json.loads(archive.read("progress.json"))["step"] < 8  # in the middle of an epoch
+    assert process.exitcode == -signal.SIGKILL
     last = start(tmp_path, RECIPE)
     last.join(60)
     assert last.exitcode == 0
     _assert_same_end(tmp_path, unbroken)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_sigterm_saves_the_step_it_meets(unbroken, start, tmp_path):
+    process = start(tmp_path, RECIPE, seconds_per_step=0.2)
+    _wait_for(tmp_path / "history.csv", process)
+    time.sleep(0.5)
+    process.terminate()
+    process.join(20)
+    assert process.exitcode == 143
+    with zipfile.ZipFile(tmp_path / "checkpoint.keras") as archive:
+        progress = json.loads(archive.read("progress.json"))
+    assert progress["epoch"] >= 1
+    assert 1 <= progress["step"] <= 8
+    last = start(tmp_path, RECIPE)
+    last.join(60)
+    assert last.exitcode == 0
+    _assert_same_end(tmp_path, unbroken)
 
 
 def test_a_folder_in_use_is_refused(start, tmp_path, stripes):
