@@ -22,7 +22,7 @@ def test_the_papers_recipes():
 
 @pytest.mark.parametrize(("name", "drops"), [("cifar", (150, 225)), ("svhn", (20, 30)), ("imagenet", (30, 60))])
 def test_the_rate_is_divided_by_ten_with_the_first_step_of_an_epoch(name, drops):
-    rates = RECIPES[name].learning_rates(updates=11)
+    rates = RECIPES[name].learning_rates(steps=11)
     for drop, before in zip(drops, (0.1, 0.01), strict=True):
         np.testing.assert_allclose(rates(drop * 11 - 1), before, rtol=1e-6)
         np.testing.assert_allclose(rates(drop * 11), before / 10, rtol=1e-6)
