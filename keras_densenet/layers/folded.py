@@ -38,7 +38,7 @@ class FoldedImageNetStem(_Folded, ImageNetStem):
         self.kernel, self.bias = self.add_constant("conv_kernel", *shape), self.add_constant("conv_bias", self.filters)
 
     def call(self, inputs):
-        return tf.nn.relu(self.convolve(inputs) + self.bias)
+        return tf.nn.relu(tf.nn.bias_add(self.convolve(inputs), self.bias))
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -80,7 +80,7 @@ class FoldedTransition(_Folded, Transition):
 
     def call(self, inputs):
         scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
-        return ops.transition(ops.affine_relu(inputs, scale, shift), kernel)
+        return ops.transition(ops.folded_norm_relu(inputs, scale, shift), kernel)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -91,4 +91,4 @@ class FoldedHead(_Folded, Head):
         self.affine = self.add_affine("", channels_of(input_shape, self))
 
     def call(self, inputs):
-        return ops.affine_relu(inputs, *map(tf.convert_to_tensor, self.affine))
+        return ops.folded_norm_relu(inputs, *map(tf.convert_to_tensor, self.affine))

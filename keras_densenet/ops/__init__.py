@@ -2,7 +2,7 @@
 
 from keras_densenet.ops.dense_block import BlockStatistics, LayerWeights, dense_block, dense_block_inference
 from keras_densenet.ops.dropout import Dropout
-from keras_densenet.ops.folded import FoldedWeights, folded_dense_block
+from keras_densenet.ops.folded import FoldedWeights, folded_dense_block, folded_norm_relu
 from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
 from keras_densenet.ops.pooling import stem_pool, stem_pool_in_training
 from keras_densenet.ops.preprocessing import (
@@ -30,6 +30,7 @@ __all__ = [
     "dense_block",
     "dense_block_inference",
     "folded_dense_block",
+    "folded_norm_relu",
     "norm_relu",
     "normalise",
     "resize",

@@ -19,9 +19,10 @@ from tests.serving.files import encode
 # Operations that TensorFlow has had for years; a new one may be unknown to a server that lags behind.
 ALLOWED = """
     Add AddV2 Any AssignVariableOp AvgPool BatchDatasetV2 BiasAdd Cast ConcatV2 ConcatenateDataset Const Conv2D
-    DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape Fill GatherV2
-    Greater GreaterEqual Identity IdentityN If IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool
-    Maximum Mean MergeV2Checkpoints Minimum Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod
+    DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape Fill
+    FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If IgnoreErrorsDataset LessEqual LogicalAnd
+    LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Minimum Mul NoOp Pack Pad ParallelMapDatasetV2
+    PartitionedCall Placeholder Prod
     Range ReadVariableOp RealDiv Relu Reshape ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select
     SelectV2 Shape ShardedFilename Sigmoid Size Softmax Squeeze StatefulPartitionedCall StatelessIf
     StaticRegexFullMatch StridedSlice StringFormat StringJoin StringSplitV2 Sub Substr Sum TensorDataset
