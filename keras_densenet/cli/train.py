@@ -37,6 +37,13 @@ def recipe_options(command):
     return with_options
 
 
+def _layer_counts(text):
+    try:
+        return [int(count) for count in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--blocks lists layers by block, such as 6,12,24,16. Received: {text!r}") from None
+
+
 def _named(name):
     if name not in training.RECIPES:
         raise ValueError(f"--recipe must be one of {', '.join(training.RECIPES)}. Received: {name!r}")
@@ -50,9 +57,11 @@ def train(
     out: Annotated[pathlib.Path, typer.Option(help="The run's folder; called again, the run goes on.")],
     model: Annotated[str | None, typer.Option(help="A name from `keras-densenet models`.")] = None,
     depth: Annotated[int, typer.Option(help="L of a network of your own: 6n + 4, or 3n + 4 if plain.")] = 22,
+    blocks: Annotated[str | None, typer.Option(help="Instead of L: layers of each block, such as 2,6,10.")] = None,
     growth_rate: Annotated[int, typer.Option(help="k of a network of your own.")] = 12,
     theta: Annotated[float, typer.Option(help="Compression of a network of your own, in (0, 1].")] = 0.5,
     bottleneck: Annotated[bool, typer.Option(help="1x1 bottlenecks in a network of your own.")] = True,
+    stem: Annotated[str, typer.Option(help="Of a network of your own: cifar (3x3), or imagenet (stride 4).")] = "cifar",
     data: Data = "digits",
     image_size: ImageSize = None,
     skip_bad: SkipBad = False,
@@ -74,7 +83,8 @@ def train(
     Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
     if model is None:
-        network = {"depth": depth, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
+        size = {"depth": depth} if blocks is None else {"blocks": _layer_counts(blocks)}
+        network = {**size, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck, "stem": stem}
     else:
         network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
     recipe = dataclasses.replace(_named(recipe), **changes)
