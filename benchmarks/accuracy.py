@@ -1,26 +1,29 @@
 """Accuracy of a DenseNet-BC and of a ResNet with no fewer parameters: same data, recipe, seed and number of epochs.
 
-    python -m benchmarks.accuracy fashion_mnist --depth 22 --growth-rate 16 --epochs 12
+    python -m benchmarks.accuracy fashion_mnist --blocks 2 6 10 --growth-rate 12 --epochs 16
 
-Called again with the same arguments, it goes on where it was interrupted. The runs are kept in `runs/accuracy`, the
-table in `benchmarks/results`.
+An hour. Called again with the same arguments, it goes on where it was interrupted. The runs are kept in `runs/accuracy`
+(a run that `keras-densenet train --out runs/accuracy/densenet-bc` made with the same arguments counts), the table in
+`benchmarks/results`.
 """
 
 import argparse
-import csv
 import dataclasses
+import functools
 import math
+import pathlib
+import shutil
+import statistics
+import timeit
 
 import keras
-import rich.console
+import numpy as np
 import rich.table
 
 import keras_densenet as kd
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, console, machine, save
 from keras_densenet import data, training
 from keras_densenet.training.progress import ProgressBar
-
-console = rich.console.Console(width=150)
 
 
 def resnet(blocks, dropout_rate, input_tensor, classes, width=16):
@@ -74,42 +77,74 @@ def smallest_resnet(parameters, shape, classes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--depth", type=int, default=22)
-    parser.add_argument("--growth-rate", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--blocks", type=int, nargs="+", default=[2, 6, 10])
+    parser.add_argument("--growth-rate", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--augmentation", default="cifar")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=pathlib.Path, default="runs/accuracy")
     options = parser.parse_args()
     recipe = dataclasses.replace(
         training.RECIPES["short"], epochs=options.epochs, augmentation=options.augmentation, seed=options.seed
     )
     splits = data.load(options.data)
     shape, classes = tuple(splits.train.images.shape[1:]), len(splits.labels)
-    dense = {"depth": options.depth, "growth_rate": options.growth_rate}
+    dense = {"blocks": options.blocks, "growth_rate": options.growth_rate}
+    dense |= {"theta": 0.5, "bottleneck": True, "stem": "cifar"}
     cost = kd.cost({**dense, "input_shape": shape, "classes": classes})
     small, *counts = smallest_resnet(cost.trainable_parameters, shape, classes)
-    rows = []
-    for name, network, constructor, (parameters, macs) in (
-        (
-            f"DenseNet-BC, L={options.depth}, k={options.growth_rate}",
+    blocks = "-".join(map(str, options.blocks))
+    contestants = {
+        f"DenseNet-BC, blocks {blocks}, k={options.growth_rate}": (
             dense,
             kd.DenseNet,
-            (cost.trainable_parameters, cost.macs),
+            cost.trainable_parameters,
+            cost.macs,
         ),
-        (f"ResNet, L={6 * small['blocks'] + 2}", small, resnet, counts),
-    ):
-        out = f"runs/accuracy/{options.data}-{name.split(',')[0].lower()}-{options.epochs}-{options.seed}"
-        console.print(f"{name}: {out}", highlight=False)
+        f"ResNet, L={6 * small['blocks'] + 2}": (small, resnet, *counts),
+    }
+    milliseconds, rows = step_milliseconds(contestants.values(), shape, classes, recipe), []
+    for (name, (network, constructor, parameters, macs)), step in zip(contestants.items(), milliseconds, strict=True):
+        short = name.split(",")[0].lower()
+        console.print(f"{name}: {options.out / short}", highlight=False)
         bar = ProgressBar(console, recipe.batch_size)
-        state = training.train(network, options.data, splits, recipe, out, [bar], constructor=constructor)
-        accuracy, minutes = state["test"]["accuracy"], state["training_seconds"] / 60
-        rows.append((name, parameters, macs, round(accuracy, 4), round(minutes, 1)))
-    table = rich.table.Table("network", "parameters", "MACs", "test accuracy", "minutes of training", box=None)
-    for name, parameters, macs, accuracy, minutes in rows:
-        table.add_row(name, f"{parameters:,}", f"{macs / 1e6:,.1f} M", f"{accuracy:.2%}", f"{minutes:.1f}")
-    console.print(table)
-    with open(RESULTS / f"accuracy, {options.data}, {options.epochs} epochs.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("network", "parameters", "macs", "test_accuracy", "minutes"), *rows])
+        state = training.train(
+            network, options.data, splits, recipe, options.out / short, [bar], constructor=constructor
+        )
+        keep = RESULTS / f"accuracy, {options.data}" / short
+        keep.mkdir(parents=True, exist_ok=True)
+        for file in ("run.json", "history.csv", "curves.png"):
+            shutil.copy(options.out / short / file, keep)
+        minutes = round(state["training_seconds"] / 60, 1)
+        rows.append({"network": name, "parameters": parameters, "macs": macs, "milliseconds_per_step": step})
+        rows[-1] |= {
+            "epochs": recipe.epochs,
+            "test_accuracy": state["test"]["accuracy"],
+            "minutes_of_training": minutes,
+        }
+    table = rich.table.Table("network", "parameters", "MACs", "ms per step", "test accuracy", "minutes", box=None)
+    for row in rows:
+        figures = f"{row['parameters']:,}", f"{row['macs'] / 1e6:,.1f} M", f"{row['milliseconds_per_step']:.0f}"
+        table.add_row(row["network"], *figures, f"{row['test_accuracy']:.2%}", f"{row['minutes_of_training']:.1f}")
+    console.print(table, f"{recipe.epochs} epochs, {recipe.batch_size} images a step. {machine()}")
+    save(f"accuracy, {options.data}", rows)
+
+
+def step_milliseconds(contestants, shape, classes, recipe, rounds=9):
+    """Median milliseconds of a training step under XLA of each network, the networks taking turns."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(recipe.batch_size, *shape)).astype("float32")
+    labels, models = random.integers(0, classes, recipe.batch_size), []
+    for network, constructor, *_ in contestants:
+        arguments = {**network, "dropout_rate": recipe.dropout}
+        models.append(constructor(**arguments, input_tensor=keras.Input(shape), classes=classes))
+        models[-1].compile(recipe.optimizer(1), "sparse_categorical_crossentropy", jit_compile=True)
+        models[-1].train_on_batch(images, labels)
+    seconds = [
+        [timeit.timeit(functools.partial(model.train_on_batch, images, labels), number=1) for model in models]
+        for _ in range(rounds)
+    ]
+    return [round(statistics.median(times) * 1e3, 1) for times in zip(*seconds, strict=True)]
 
 
 if __name__ == "__main__":

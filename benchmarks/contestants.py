@@ -20,7 +20,7 @@ def _batch(plan, batch_size):
 def _ours(plan):
     import keras_densenet as kd
 
-    return kd.create_model(plan.name)
+    return kd.DenseNet(**vars(plan))
 
 
 def _folded(plan):
@@ -136,7 +136,8 @@ def _openvino_infer(plan, batch_size):
     images = _batch(plan, batch_size)[0]
     with tempfile.TemporaryDirectory() as folder:
         _ordinary(plan).export(folder, verbose=False)
-        model = openvino.compile_model(openvino.convert_model(folder), "CPU", {"INFERENCE_NUM_THREADS": 2})
+        options = {"INFERENCE_NUM_THREADS": 2, "INFERENCE_PRECISION_HINT": "f32"}  # by itself it may choose bfloat16
+        model = openvino.compile_model(openvino.convert_model(folder), "CPU", options)
         return lambda: model(images)
 
 
@@ -161,7 +162,11 @@ INFER = {
     "ONNX Runtime": _onnxruntime_infer,
     "OpenVINO": _openvino_infer,
 }
-NEEDS = {"torchvision": "torchvision", "ONNX": "onnxruntime", "OpenVINO": "openvino"}
+NEEDS = {
+    "torchvision": ("torchvision",),
+    "ONNX": ("onnxruntime", "onnxscript", "torchvision"),
+    "OpenVINO": ("openvino",),
+}
 TASKS = {"train": TRAIN, "infer": INFER}
 
 

@@ -32,18 +32,19 @@ def race(task, network, batch_size, rounds, only=()):
 
     Args:
         task: "train" or "infer".
-        network: a name from `list_models()`.
+        network: a name from `list_models()`, or a dict of `DenseNet` arguments with a name.
         batch_size: images in a batch.
         rounds: timed steps of each, after one that compiles and one that warms up.
         only: names of the contestants, if not all.
 
     Returns:
-        A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, buffers, peak_rss.
+        A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, and of an
+        XLA program the seconds of its compilation and the bytes of its temporary buffers.
     """
     names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
-    workers, rows = {}, []
-    with rich.progress.Progress(console=console, transient=True) as bar:
-        todo = bar.add_task(f"{task} {network} batch {batch_size}", total=len(names) * (rounds + 2))
+    plan, workers, rows = plan_of(network), {}, []
+    with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
+        todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
 
         def ask(name, what):
             worker = workers[name]
@@ -52,21 +53,22 @@ def race(task, network, batch_size, rounds, only=()):
             answer = worker.stdout.readline()
             bar.advance(todo)
             if not answer:
-                raise RuntimeError(f"{name} failed on {network}")
+                raise RuntimeError(f"{name} failed on {plan['name']}: {_log(folder, name)[-2000:]}")
             return json.loads(answer)
 
         try:
             for name in names:
-                workers[name] = subprocess.Popen(
-                    _command(task, name, network, batch_size),
-                    env=environment(name),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
+                with open(_log_file(folder, name), "w") as log:
+                    workers[name] = subprocess.Popen(
+                        [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)],
+                        env={**environment(name), **_TELL_COMPILATION},
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        text=True,
+                    )
                 first = {"first_call": ask(name, "step")["seconds"]}
-                rows.append({"task": task, "network": network, "batch": batch_size, "name": name, **first})
+                rows.append({"task": task, "network": plan["name"], "batch": batch_size, "name": name, **first})
                 ask(name, "step")
             seconds = {name: [] for name in names}
             for _ in range(rounds):
@@ -76,45 +78,50 @@ def race(task, network, batch_size, rounds, only=()):
                 times = seconds[row["name"]]
                 low, _, high = statistics.quantiles(times, n=4)
                 row.update(seconds=statistics.median(times), spread=high - low, **ask(row["name"], "end"))
+                row.update(_compilation(_log(folder, row["name"])))
         finally:
             for worker in workers.values():
                 worker.kill()
                 worker.wait()
-        for row in rows:
-            bar.update(todo, description=f"memory of {row['name']}")
-            compiled = row["name"].endswith("XLA")  # keeping memory changes nothing of the program
-            row["buffers"] = buffers(task, row["name"], network, batch_size) if compiled else None
     return rows
 
 
-def buffers(task, name, network, batch_size):
-    """Bytes of temporary buffers of a contestant's XLA program; in a run apart, since dumping it takes time."""
-    with tempfile.TemporaryDirectory() as dump:
-        flags = {**environment(name), "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
-        command = _command(task, name, network, batch_size)
-        subprocess.run(command, input="step\n", env=flags, text=True, capture_output=True, check=True)
-        found = []
-        for report in pathlib.Path(dump).glob("*memory-usage-report.txt"):
-            found += re.findall(r"size ([\d.]+)(B|KiB|MiB|GiB), preallocated-temp", report.read_text())
-    powers = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}
-    return max(round(float(size) * 2 ** powers[unit]) for size, unit in found)
+_TELL_COMPILATION = {
+    "TF_CPP_MIN_LOG_LEVEL": "0",
+    "TF_CPP_VMODULE": "device_compilation_profiler=1,buffer_assignment=1",
+}
 
 
-def _command(task, name, network, batch_size):
-    plan = plan_of(network)
-    return [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)]
+def _log_file(folder, name):
+    return pathlib.Path(folder, name.replace("/", "-"))
+
+
+def _log(folder, name):
+    return _log_file(folder, name).read_text(errors="replace")
+
+
+def _compilation(log):
+    """Seconds of compilation and bytes of temporary buffers that XLA tells of its largest program."""
+    compiled = re.findall(r"compile time: (\d+) us", log)
+    buffers = re.findall(r"Combined temp allocation .* size (\d+), preallocated-temp", log)
+    return {
+        "compilation": max(map(int, compiled)) / 1e6 if compiled else None,
+        "buffers": max(map(int, buffers)) if buffers else None,
+    }
 
 
 def plan_of(network):
     """A network's plan: the fields of its `Architecture`, and its name."""
-    return {"name": network, **dataclasses.asdict(Architecture.plan(**variant(network)))}
+    arguments = {"name": network, **variant(network)} if isinstance(network, str) else dict(network)
+    name = arguments.pop("name")
+    return {"name": name, **dataclasses.asdict(Architecture.plan(**arguments))}
 
 
 def show(title, rows):
     """Prints a table of what `race` found, and writes it to `results/<title>.csv` and `.png`."""
     best = min(row["seconds"] for row in rows if row["name"].startswith("ordinary Keras"))
     table = rich.table.Table(
-        "contestant", "median", "spread", "speed", "first call", "buffers", "peak RSS", title=title
+        "contestant", "median", "spread", "speed", "first call", "compilation", "buffers", "peak RSS", title=title
     )
     for row in rows:
         row["speed"] = best / row["seconds"]
@@ -124,6 +131,7 @@ def show(title, rows):
             f"{row['spread']:.3f} s",
             f"{row['speed']:.2f}x",
             f"{row['first_call']:.0f} s",
+            f"{row['compilation']:.0f} s" if row["compilation"] else "",
             f"{row['buffers'] / 1e6:,.0f} MB" if row["buffers"] else "",
             f"{row['peak_rss'] / 1e6:,.0f} MB",
         )
@@ -154,7 +162,8 @@ def machine():
 
 
 def _installed(name):
-    return all(importlib.util.find_spec(module) for word, module in NEEDS.items() if word in name)
+    needed = [module for word, modules in NEEDS.items() if word in name for module in modules]
+    return all(map(importlib.util.find_spec, needed))
 
 
 def _draw(title, rows, caption):
