@@ -72,10 +72,12 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0):
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None):
     """Loads a data set and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    splits = data_sets.load(source, image_size=image_size, skip_bad=skip_bad, data_dir=data_dir, seed=seed)
+    splits = data_sets.load(
+        source, image_size=image_size, channels=channels, skip_bad=skip_bad, data_dir=data_dir, seed=seed
+    )
     for note in splits.notes:
         console.print(f"{source}: {note}", highlight=False, markup=False)
     return splits

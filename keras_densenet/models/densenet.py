@@ -71,6 +71,11 @@ class DenseNetModel(keras.Model):
                 )
         self._stem.preprocessing = mode
 
+    @property
+    def is_preprocessed(self):
+        """Whether a layer that preprocesses images is in front of the network."""
+        return bool(self._fronts)
+
     def with_preprocessing(self, mode=None, size=None, crop_pct=1.0, interpolation="bilinear"):
         """Makes a model that takes raw pixels: `layers.Preprocess` in front of this network; they share their weights.
 
@@ -90,9 +95,8 @@ class DenseNetModel(keras.Model):
         Example:
             >>> model = keras_densenet.DenseNet121().with_preprocessing("torch", size=224, crop_pct=0.875)
         """
-        front = (layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization)
-        if found := self._layers_of(front):
-            raise ValueError(f"The model already has preprocessing in front, its layer {found[0].name!r}")
+        if self._fronts:
+            raise ValueError(f"The model already has preprocessing in front, its layer {self._fronts[0].name!r}")
         if mode is None and self.preprocessing is None:
             raise ValueError('mode must be given ("torch", "caffe", "unit", ...): it is not known for these weights')
         if mode is not None and self.preprocessing not in (None, plain_mode(mode)):
@@ -129,6 +133,10 @@ class DenseNetModel(keras.Model):
         pooled = _pool(self._output_of(self._head), pooling)
         outputs = _classifier(classes, classifier_activation)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
+
+    @property
+    def _fronts(self):
+        return self._layers_of((layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization))
 
     @property
     def _stem(self):

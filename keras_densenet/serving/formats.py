@@ -1,15 +1,13 @@
 """Exports for other runtimes than TensorFlow Serving, through Keras' own exporters."""
 
 import importlib.util
-import pathlib
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.files import written_beside
 from keras_densenet.models import fold
-from keras_densenet.serving.export import new_version
+from keras_densenet.serving.export import check_version, new_version
 from keras_densenet.serving.graph import copy_of, put_in_front
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
@@ -46,9 +44,10 @@ def export_file(
         raise ValueError(f'Representative images are for format="litert". Received: format={format!r}')
     if importlib.util.find_spec(_EXPORTERS[format]) is None:
         raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
-    target = new_version(pathlib.Path(base_path) / (name or model.name), version)
-    model = model if preprocessing is None else put_in_front(preprocessing, model)
-    with written_beside(target) as beside:
+    name = name or model.name
+    check_version(base_path, name, version)
+    model = put_in_front(preprocessing, model)
+    with new_version(base_path, name, version) as (target, beside):
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)
         copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]

@@ -1,10 +1,9 @@
 """A run's folder: what it holds, and how it outlives its process."""
 
+import contextlib
 import csv
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
 import platform
 import shutil
@@ -14,7 +13,7 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import written_beside
+from keras_densenet.files import locked, sweep, written_beside
 from keras_densenet.training.curves import draw_curves
 
 
@@ -46,19 +45,16 @@ class RunFolder:
 
     def __init__(self, path, writes=True):
         self.path, self.writes = pathlib.Path(path), writes
+        self._lock = contextlib.ExitStack()
         if not writes:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.enter_context(locked(self.path, wait=False))
         except BlockingIOError:
-            os.close(self._lock)
             raise ValueError(
                 f"Another process trains in {str(self.path)!r}: wait for it, or give another --out"
             ) from None
-        for rest in self.path.glob(".*.*-*"):  # of a process that was killed while it wrote
-            shutil.rmtree(rest, ignore_errors=True)
+        sweep(self.path, "*.*")
 
     def claim(self, arguments, labels, devices):
         """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds."""
@@ -128,8 +124,7 @@ class RunFolder:
 
     def close(self):
         """Lets other processes train in the folder."""
-        if self.writes:
-            os.close(self._lock)
+        self._lock.close()
 
     def _write(self, name, write):
         if self.writes:
