@@ -3,13 +3,15 @@
     python -m benchmarks.accuracy fashion_mnist --depth 22 --growth-rate 16 --epochs 12
 
 Called again with the same arguments, it goes on where it was interrupted. The runs are kept in `runs/accuracy`, the
-table in `benchmarks/results`.
+table and each run's record (`history.csv`, `curves.png`, `run.json`) in `benchmarks/results`.
 """
 
 import argparse
 import csv
 import dataclasses
 import math
+import pathlib
+import shutil
 
 import keras
 import rich.console
@@ -88,7 +90,7 @@ def main():
     dense = {"depth": options.depth, "growth_rate": options.growth_rate}
     cost = kd.cost({**dense, "input_shape": shape, "classes": classes})
     small, *counts = smallest_resnet(cost.trainable_parameters, shape, classes)
-    rows = []
+    rows, title = [], f"accuracy, {options.data}, {options.epochs} epochs"
     for name, network, constructor, (parameters, macs) in (
         (
             f"DenseNet-BC, L={options.depth}, k={options.growth_rate}",
@@ -98,17 +100,22 @@ def main():
         ),
         (f"ResNet, L={6 * small['blocks'] + 2}", small, resnet, counts),
     ):
-        out = f"runs/accuracy/{options.data}-{name.split(',')[0].lower()}-{options.epochs}-{options.seed}"
+        kind = name.split(",")[0].lower()
+        out = f"runs/accuracy/{options.data}-{kind}-{options.epochs}-{options.seed}"
         console.print(f"{name}: {out}", highlight=False)
         bar = ProgressBar(console, recipe.batch_size)
         state = training.train(network, options.data, splits, recipe, out, [bar], constructor=constructor)
         accuracy, minutes = state["test"]["accuracy"], state["training_seconds"] / 60
         rows.append((name, parameters, macs, round(accuracy, 4), round(minutes, 1)))
+        record = RESULTS / title / kind
+        record.mkdir(parents=True, exist_ok=True)
+        for file in ("history.csv", "curves.png", "run.json"):
+            shutil.copy(pathlib.Path(out, file), record)
     table = rich.table.Table("network", "parameters", "MACs", "test accuracy", "minutes of training", box=None)
     for name, parameters, macs, accuracy, minutes in rows:
         table.add_row(name, f"{parameters:,}", f"{macs / 1e6:,.1f} M", f"{accuracy:.2%}", f"{minutes:.1f}")
     console.print(table)
-    with open(RESULTS / f"accuracy, {options.data}, {options.epochs} epochs.csv", "w", newline="") as file:
+    with open(RESULTS / f"{title}.csv", "w", newline="") as file:
         csv.writer(file).writerows([("network", "parameters", "macs", "test_accuracy", "minutes"), *rows])
 
 

@@ -36,11 +36,11 @@ def main():
             natives[name], load = _timed(NativeModel, folder)
             kinds = operations(natives[name].graph)
             rows.append(
-                {"name": name, "export": seconds, "load": load, "operations": kinds.total(), "kinds": len(kinds)}
+                {"name": name, "export, s": seconds, "load, s": load, "operations": kinds.total(), "kinds": len(kinds)}
             )
         for batch_size, rounds in ROUNDS.items():
             for row, seconds in zip(rows, _race(natives, images[:batch_size], rounds), strict=True):
-                row[f"batch {batch_size}"] = seconds
+                row[f"batch {batch_size}, s"] = seconds
         with Server(base, "densenet121", max_bytes=-1) as server:
             rows[0] |= _load_test(server.grpc_url, images[:1].astype("uint8"))
     _show(rows)
@@ -73,7 +73,7 @@ def _load_test(url, image):
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         answers, total = _timed(lambda: [seconds for each in pool.map(ask, range(CLIENTS)) for seconds in each])
     p50, p99 = np.quantile(answers, [0.5, 0.99])
-    return {"p50": p50, "p99": p99, "images/s": len(answers) / total}
+    return {"p50, s": p50, "p99, s": p99, "images/s": len(answers) / total}
 
 
 def _show(rows):
@@ -83,7 +83,7 @@ def _show(rows):
             table.add_row(key, *(f"{row[key]:,.3g}" if key in row else "" for row in rows))
     console.print(table)
     for batch_size in ROUNDS:
-        ours, ordinary = (row[f"batch {batch_size}"] for row in rows)
+        ours, ordinary = (row[f"batch {batch_size}, s"] for row in rows)
         console.print(f"batch {batch_size}: {ordinary / ours:.2f}x the throughput of ordinary Keras")
     console.print(
         f"p50 and p99: {CLIENTS} clients over gRPC on loopback, {REQUESTS} requests of one image. {machine()}"
