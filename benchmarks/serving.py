@@ -1,4 +1,4 @@
-"""Serving DenseNet-121: python -m benchmarks.serving. Three minutes.
+"""Serving DenseNet-121: python -m benchmarks.serving. Two minutes; with --markdown, the README's table of the last run.
 
 Times the export and TensorFlow's C loader; then, in turns, the folded export and the one that `keras.applications`'
 own `export()` writes, at batch 1 and 8; then a load test over gRPC on the loopback interface, with concurrent clients.
@@ -6,7 +6,9 @@ own `export()` writes, at batch 1 and 8; then a load test over gRPC on the loopb
 
 import collections
 import concurrent.futures
+import csv
 import statistics
+import sys
 import tempfile
 import time
 
@@ -15,11 +17,12 @@ import numpy as np
 import rich.table
 
 import keras_densenet as kd
-from benchmarks.race import console, machine, save
+from benchmarks.race import RESULTS, console, machine, save
 from keras_densenet.serving import NativeModel, connect
 from keras_densenet.serving.check import operations
 from tests.serving.server import Server
 
+TITLE = "serving, densenet121"
 ROUNDS = {1: 31, 8: 11}
 CLIENTS, REQUESTS = 2, 100
 
@@ -44,7 +47,7 @@ def main():
         with Server(base, "densenet121", max_bytes=-1) as server:
             rows[0] |= _load_test(server.grpc_url, images[:1].astype("uint8"))
     _show(rows)
-    save("serving, densenet121", [dict.fromkeys(rows[0], "") | row for row in rows])
+    save(TITLE, [dict.fromkeys(rows[0], "") | row for row in rows])
 
 
 def _timed(function, *args, **options):
@@ -90,5 +93,32 @@ def _show(rows):
     )
 
 
+def markdown():
+    """The last run's figures, as the README has them."""
+    with open(RESULTS / f"{TITLE}.csv", newline="") as file:
+        about = file.readline().strip("# \n")
+        ours, ordinary = csv.DictReader(file)
+    lines = ["| | export | loading | operations | batch 1 | batch 8 |", "|---|---|---|---|---|---|"]
+    for row in (ours, ordinary):
+        export, load, *steps = (float(row[f"{key}, s"]) for key in ("export", "load", "batch 1", "batch 8"))
+        figures = [row["name"], f"{export:.1f} s", f"{load:.2f} s", f"{int(row['operations']):,}"]
+        lines.append(f"| {' | '.join([*figures, *(f'{1000 * step:.0f} ms' for step in steps)])} |")
+    gains = [float(ordinary[key]) / float(ours[key]) for key in ("batch 1, s", "batch 8, s")]
+    p50, p99 = (1000 * float(ours[f"{name}, s"]) for name in ("p50", "p99"))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"That is {gains[0]:.2f}x the throughput at batch 1 and {gains[1]:.2f}x at batch 8. {CLIENTS} clients that "
+            "send one image after",
+            f"another over gRPC on loopback wait {p50:.0f} ms (median; 99 %: {p99:.0f} ms) and get "
+            f"{float(ours['images/s']):.0f} images per second. {about.split(';')[0]}.",
+        ]
+    )
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown())
+    else:
+        main()

@@ -3,7 +3,10 @@
 import contextlib
 import pathlib
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_densenet.files import locked, sweep, written_beside
@@ -11,24 +14,25 @@ from keras_densenet.serving.card import write_card
 from keras_densenet.serving.configs import allowed_batch_sizes, write_configs
 from keras_densenet.serving.graph import Served
 from keras_densenet.serving.warmup import write_warmup
+from keras_densenet.types import Mode, Path
 
 
 def export_saved_model(
-    model,
-    base_path,
-    name=None,
-    version=None,
-    labels=None,
-    preprocessing=None,
-    top_k=5,
+    model: keras.Model,
+    base_path: Path,
+    name: str | None = None,
+    version: int | None = None,
+    labels: Sequence[str] | None = None,
+    preprocessing: Mode | keras.Layer | None = None,
+    top_k: int = 5,
     *,
-    levels=(),
-    size=None,
-    max_megapixels=50,
-    folded=True,
-    xla=False,
-    facts=None,
-):
+    levels: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    max_megapixels: float = 50,
+    folded: bool = True,
+    xla: bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
     """Writes `<base_path>/<name>/<version>/` completely beside and renames it: a polling server never sees half.
 
     The signatures, all with any batch size and for raw pixels (0..255 where `preprocessing` or the model says so):

@@ -1,14 +1,17 @@
 """Exports for other runtimes than TensorFlow Serving, through Keras' own exporters."""
 
 import importlib.util
+import pathlib
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_densenet.models import fold
 from keras_densenet.serving.export import check_version, new_version
 from keras_densenet.serving.graph import copy_of, put_in_front
+from keras_densenet.types import Array, Mode, Path
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
 TOLERANCE = 1e-4
@@ -17,8 +20,16 @@ _RUNTIMES = {"litert": "tensorflow", "onnx": "onnxruntime", "openvino": "openvin
 
 
 def export_file(
-    model, base_path, format, name=None, version=None, preprocessing=None, *, folded=True, representative=None
-):
+    model: keras.Model,
+    base_path: Path,
+    format: str,
+    name: str | None = None,
+    version: int | None = None,
+    preprocessing: Mode | keras.Layer | None = None,
+    *,
+    folded: bool = True,
+    representative: Array | None = None,
+) -> tuple[pathlib.Path, float | None]:
     """Writes `<base_path>/<name>/<version>/` with a LiteRT, ONNX or OpenVINO file, and compares it with Keras.
 
     The file takes raw pixels as `export_saved_model`'s does, and gives the model's output.

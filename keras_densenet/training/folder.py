@@ -8,6 +8,7 @@ import pathlib
 import platform
 import shutil
 import zipfile
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,7 @@ import tensorflow as tf
 import keras_densenet
 from keras_densenet.files import locked, sweep, written_beside
 from keras_densenet.training.curves import draw_curves
+from keras_densenet.types import Path
 
 
 @dataclasses.dataclass
@@ -145,7 +147,7 @@ def read_json(path):
         raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
 
 
-def model_file(path):
+def model_file(path: Path) -> pathlib.Path:
     """The `.keras` file that a path means: itself, or `model.keras` of a run's folder."""
     path = pathlib.Path(path)
     file = path / "model.keras" if path.is_dir() else path
@@ -157,7 +159,7 @@ def model_file(path):
     return file
 
 
-def load_model(path):
+def load_model(path: Path) -> tuple[keras.Model, list[str]]:
     """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
 
     Returns:
@@ -171,7 +173,7 @@ def load_model(path):
     return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
 
 
-def load_record(path):
+def load_record(path: Path) -> dict[str, Any]:
     """What `run.json` holds beside the model that a path means, a dict; empty where there is none."""
     return read_json(model_file(path).parent / "run.json") or {}
 
