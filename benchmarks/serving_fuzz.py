@@ -1,9 +1,10 @@
-"""Bad image files against an export: python -m benchmarks.serving_fuzz [1000].
+"""Bad image files against an export: python -m benchmarks.serving_fuzz [1000]; with --markdown, the last run's figures.
 
 Sends mutated JPEG, PNG, GIF, BMP and WebP files, truncated ones, bombs, empty ones and text, in batches with two good
 ones and one that is whole but larger than the limit, through TensorFlow's C loader. A minute, on Linux.
 """
 
+import csv
 import itertools
 import pathlib
 import re
@@ -15,11 +16,12 @@ import numpy as np
 import rich.progress
 
 import keras_densenet as kd
-from benchmarks.race import console, machine, save
+from benchmarks.race import RESULTS, console, machine, save
 from keras_densenet.serving import NativeModel
 from tests import tiny
 from tests.serving.files import encode, mutated
 
+TITLE = "serving, bad files"
 MAX_MEGAPIXELS = 1
 # Four images are decoded at a time, each of the limit's pixels in bytes and in float32: an image of 36 megapixels
 # alone, were it decoded, would take ten times that.
@@ -55,7 +57,20 @@ def main(count):
     )
     assert grown <= MAX_GROWTH
     row = {"files": count, "decoded": decoded, "refused": count - decoded, "good and right": 2 * batches}
-    save("serving, bad files", [{**row, "growth, bytes": grown, "allowed": int(MAX_GROWTH)}])
+    save(TITLE, [{**row, "growth, bytes": grown, "allowed": int(MAX_GROWTH)}])
+
+
+def markdown():
+    """The last run's figures, as the README has them."""
+    with open(RESULTS / f"{TITLE}.csv", newline="") as file:
+        next(file)  # the machine
+        (row,) = csv.DictReader(file)
+    grown, allowed = (int(row[key]) / 1e6 for key in ("growth, bytes", "allowed"))
+    return (
+        f"Of {int(row['files']):,} bad files {row['decoded']} could be decoded all the same, the others were refused "
+        f"one by one.\nThe process went on, all {row['good and right']} good files got their right answers, and memory "
+        f"grew by {grown:.0f} MB ({allowed:.0f} MB are allowed)."
+    )
 
 
 def _ask(model, files):
@@ -77,4 +92,7 @@ def _forget_peak():
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown())
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
