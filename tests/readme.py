@@ -1,9 +1,11 @@
 """The README's parts that can be checked: python -m tests.readme writes those anew that a command makes."""
 
+import contextlib
+import io
 import pathlib
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -35,11 +37,21 @@ def made():
 
 
 def output_of(command):
-    """What a command prints."""
-    starts = {"keras-densenet": ["-c", "import keras_densenet_launch as launch; launch.main()"], "python": []}
+    """What a command prints, in this process."""
+    from keras_densenet.cli import app
+
     program, *words = shlex.split(command)
-    arguments = [sys.executable, *starts[program], *words]
-    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True).stdout
+    before, sys.argv = sys.argv, [program, *words[2:]]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            if program == "keras-densenet":
+                app(words, standalone_mode=False)
+            else:  # python -m MODULE
+                sys.modules.pop(words[1], None)
+                runpy.run_module(words[1], run_name="__main__")
+        finally:
+            sys.argv = before
+    return out.getvalue()
 
 
 if __name__ == "__main__":
