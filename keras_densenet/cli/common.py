@@ -13,6 +13,7 @@ import keras_densenet as kd
 from keras_densenet import data as data_sets
 from keras_densenet import training
 from keras_densenet.training.progress import ProgressBar
+from keras_densenet.training.strategy import is_chief
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
         highlight=False,
     )
     callbacks = [ProgressBar(console, recipe.batch_size // recipe.accumulate, xla)]
-    if tensorboard:
+    if tensorboard and is_chief(strategy):
         callbacks.append(_tensorboard(out / "tensorboard"))
     try:
         state = training.train(network, name, splits, recipe, out, callbacks, strategy, **options)
