@@ -1,4 +1,4 @@
-"""Serving DenseNet-121: python -m benchmarks.serving. Three minutes.
+"""Serving DenseNet-121: python -m benchmarks.serving. Two minutes; with --markdown, the README's table of the last run.
 
 Times the export and TensorFlow's C loader; then, in turns, the folded export and the one that `keras.applications`'
 own `export()` writes, at batch 1 and 8; then a load test over gRPC on the loopback interface, with concurrent clients.
@@ -6,7 +6,9 @@ own `export()` writes, at batch 1 and 8; then a load test over gRPC on the loopb
 
 import collections
 import concurrent.futures
+import csv
 import statistics
+import sys
 import tempfile
 import time
 
@@ -15,11 +17,12 @@ import numpy as np
 import rich.table
 
 import keras_densenet as kd
-from benchmarks.race import console, machine, save
+from benchmarks.race import RESULTS, console, machine, save
 from keras_densenet.serving import NativeModel, connect
 from keras_densenet.serving.check import operations
 from tests.serving.server import Server
 
+TITLE = "serving, densenet121"
 ROUNDS = {1: 31, 8: 11}
 CLIENTS, REQUESTS = 2, 100
 
@@ -36,15 +39,15 @@ def main():
             natives[name], load = _timed(NativeModel, folder)
             kinds = operations(natives[name].graph)
             rows.append(
-                {"name": name, "export": seconds, "load": load, "operations": kinds.total(), "kinds": len(kinds)}
+                {"name": name, "export, s": seconds, "load, s": load, "operations": kinds.total(), "kinds": len(kinds)}
             )
         for batch_size, rounds in ROUNDS.items():
             for row, seconds in zip(rows, _race(natives, images[:batch_size], rounds), strict=True):
-                row[f"batch {batch_size}"] = seconds
+                row[f"batch {batch_size}, s"] = seconds
         with Server(base, "densenet121", max_bytes=-1) as server:
             rows[0] |= _load_test(server.grpc_url, images[:1].astype("uint8"))
     _show(rows)
-    save("serving, densenet121", [dict.fromkeys(rows[0], "") | row for row in rows])
+    save(TITLE, [dict.fromkeys(rows[0], "") | row for row in rows])
 
 
 def _timed(function, *args, **options):
@@ -73,7 +76,7 @@ def _load_test(url, image):
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         answers, total = _timed(lambda: [seconds for each in pool.map(ask, range(CLIENTS)) for seconds in each])
     p50, p99 = np.quantile(answers, [0.5, 0.99])
-    return {"p50": p50, "p99": p99, "images/s": len(answers) / total}
+    return {"p50, s": p50, "p99, s": p99, "images/s": len(answers) / total}
 
 
 def _show(rows):
@@ -83,12 +86,39 @@ def _show(rows):
             table.add_row(key, *(f"{row[key]:,.3g}" if key in row else "" for row in rows))
     console.print(table)
     for batch_size in ROUNDS:
-        ours, ordinary = (row[f"batch {batch_size}"] for row in rows)
+        ours, ordinary = (row[f"batch {batch_size}, s"] for row in rows)
         console.print(f"batch {batch_size}: {ordinary / ours:.2f}x the throughput of ordinary Keras")
     console.print(
         f"p50 and p99: {CLIENTS} clients over gRPC on loopback, {REQUESTS} requests of one image. {machine()}"
     )
 
 
+def markdown():
+    """The last run's figures, as the README has them."""
+    with open(RESULTS / f"{TITLE}.csv", newline="") as file:
+        about = file.readline().strip("# \n")
+        ours, ordinary = csv.DictReader(file)
+    lines = ["| | export | loading | operations | batch 1 | batch 8 |", "|---|---|---|---|---|---|"]
+    for row in (ours, ordinary):
+        export, load, *steps = (float(row[f"{key}, s"]) for key in ("export", "load", "batch 1", "batch 8"))
+        figures = [row["name"], f"{export:.1f} s", f"{load:.2f} s", f"{int(row['operations']):,}"]
+        lines.append(f"| {' | '.join([*figures, *(f'{1000 * step:.0f} ms' for step in steps)])} |")
+    gains = [float(ordinary[key]) / float(ours[key]) for key in ("batch 1, s", "batch 8, s")]
+    p50, p99 = (1000 * float(ours[f"{name}, s"]) for name in ("p50", "p99"))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"That is {gains[0]:.2f}x the throughput at batch 1 and {gains[1]:.2f}x at batch 8. {CLIENTS} clients that "
+            "send one image after",
+            f"another over gRPC on loopback wait {p50:.0f} ms (median; 99 %: {p99:.0f} ms) and get "
+            f"{float(ours['images/s']):.0f} images per second. {about.split(';')[0]}.",
+        ]
+    )
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown())
+    else:
+        main()

@@ -3,6 +3,10 @@
 import dataclasses
 import functools
 import numbers
+from collections.abc import Sequence
+from typing import Any
+
+from keras_densenet.types import ImageShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Architecture:
     stem_channels: int | None = None
     dropout_rate: float = 0.0
     classes: int | None = 1000
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3)
+    input_shape: ImageShape = (224, 224, 3)
 
     def __post_init__(self):
         if not isinstance(self.blocks, (tuple, list)) or not self.blocks or not all(map(_is_count, self.blocks)):
@@ -90,16 +94,16 @@ class Architecture:
     @classmethod
     def plan(
         cls,
-        blocks=None,
-        depth=None,
+        blocks: Sequence[int] | None = None,
+        depth: int | None = None,
         *,
-        stem=None,
-        include_top=True,
-        classes=1000,
-        input_shape=None,
-        growth_rate=12,
-        **rest,
-    ):
+        stem: str | None = None,
+        include_top: bool = True,
+        classes: int = 1000,
+        input_shape: ImageShape | None = None,
+        growth_rate: int = 12,
+        **rest: Any,
+    ) -> "Architecture":
         """The architecture that arguments of `DenseNet` ask for, with its defaults filled in."""
         if (blocks is None) == (depth is None):
             raise ValueError(f"Give either blocks or depth. Received: blocks={blocks!r}, depth={depth!r}")
@@ -109,8 +113,9 @@ class Architecture:
         if input_shape is None:
             side = (224 if stem == "imagenet" else 32) if include_top else None
             input_shape = (side, side, 3)
+        layers: Any = blocks_from_depth(depth, rest.get("bottleneck", True)) if blocks is None else blocks
         return cls(
-            blocks=blocks_from_depth(depth, rest.get("bottleneck", True)) if blocks is None else blocks,
+            blocks=layers,
             growth_rate=growth_rate,
             stem=stem,
             classes=classes if include_top else None,
@@ -119,15 +124,16 @@ class Architecture:
         )
 
     @functools.cached_property
-    def stride(self):
+    def stride(self) -> int:
         """The network's total stride: 32 for four blocks behind the ImageNet stem, 4 for three behind the CIFAR one."""
         return (4 if self.stem == "imagenet" else 1) * 2 ** (len(self.blocks) - 1)
 
     @functools.cached_property
-    def stages(self):
+    def stages(self) -> list[Stage]:
         """The network as a list of `Stage`, in the paper's order."""
         height, width, image_channels = self.input_shape
-        channels, found = self.stem_channels, []
+        channels: Any = self.stem_channels
+        found: list[Stage] = []
 
         def add(name, kind, before, after, layers=1, resize=lambda size: size):
             nonlocal height, width, channels

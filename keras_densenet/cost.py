@@ -2,10 +2,13 @@
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from keras_densenet.architecture import Architecture, Stage, check_count
 from keras_densenet.family import variant
-from keras_densenet.models.densenet import DenseNet
+from keras_densenet.models.densenet import DenseNet, DenseNetModel
+from keras_densenet.types import ImageShape
 
 # Arguments of DenseNet, and those of them that cost nothing.
 _FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name"}
@@ -41,18 +44,18 @@ class Cost:
     input_values: int | None
 
     @property
-    def trainable_parameters(self):
+    def trainable_parameters(self) -> int:
         return sum(stage.trainable_parameters for stage in self.stages)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         return self._sized("macs")
 
     @property
-    def macs_executed(self):
+    def macs_executed(self) -> int:
         return self._sized("macs_executed")
 
-    def activation_bytes(self, batch_size, training, dtype="float32"):
+    def activation_bytes(self, batch_size: int, training: bool, dtype: str = "float32") -> int:
         """Bytes of activations.
 
         Args:
@@ -87,7 +90,9 @@ class Cost:
         return [getattr(stage, name) for stage in self.stages]
 
 
-def cost(network, input_shape=None):
+def cost(
+    network: str | Mapping[str, Any] | Architecture | DenseNetModel, input_shape: ImageShape | None = None
+) -> Cost:
     """Computes what a network costs, in well under a millisecond.
 
     Args:

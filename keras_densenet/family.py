@@ -37,7 +37,7 @@ VARIANTS = {
 }
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names that `create_model` knows, as a list of strings."""
     return list(VARIANTS)
 

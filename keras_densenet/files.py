@@ -1,8 +1,10 @@
 """Files that are whole or not there at all."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
+import shutil
 import tempfile
 
 
@@ -26,3 +28,35 @@ def written_beside(path):
         beside = pathlib.Path(folder) / path.name
         yield beside
         os.replace(beside, path)
+
+
+@contextlib.contextmanager
+def locked(folder, wait=True):
+    """Holds a folder against other processes that do the same; a process that ends, however, holds nothing.
+
+    Args:
+        folder: which is made where it is not there.
+        wait: whether to wait until it is free.
+
+    Raises:
+        BlockingIOError: without `wait`, if another process holds it.
+        OSError: if it cannot be made.
+    """
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder, name):
+    """Removes what killed processes left of `written_beside(folder / name)`; call it while the folder is locked.
+
+    Args:
+        folder: where they wrote.
+        name: what they wrote; may have wildcards.
+    """
+    for rest in pathlib.Path(folder).glob(f".{name}-" + "[a-z0-9_]" * 8):  # as `tempfile` names folders
+        shutil.rmtree(rest, ignore_errors=True)

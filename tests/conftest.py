@@ -10,6 +10,10 @@ import pytest
 import tensorflow as tf
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=4, help="how often tests/training/test_interruptions.py kills a run")
+
+
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Every test starts from the same seed and leaves neither layers nor settings behind."""

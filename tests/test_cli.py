@@ -1,6 +1,7 @@
 """The command line, in processes of its own where its manners at start-up matter."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 import keras_densenet as kd
 from keras_densenet import data, training
 from keras_densenet.cli import app, quickstart, run
+from tests import tiny
+from tests.data.pictures import write_classes
 
 TINY = ["--depth", "10", "--growth-rate", "4", "--epochs", "1", "--batch-size", "128"]
 
@@ -97,6 +100,54 @@ def test_export_writes_the_next_version(digits_run, tmp_path):
         result = CliRunner().invoke(app, ["export", str(digits_run[0]), "--out", str(tmp_path), "--name", "d"])
         assert result.exit_code == 0, result.output
         assert (tmp_path / "d" / version / "saved_model.pb").is_file()
+
+
+def test_an_export_tells_where_its_weights_come_from_and_how_good_they_are(digits_run, tmp_path):
+    folder, _ = digits_run
+    arguments = ["export", str(folder), "--out", str(tmp_path), "--name", "d", "--xla", "--check"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "the GPU image of TensorFlow Serving refuses such models" in result.output
+    assert "every warm-up request answered" in result.output
+    card, run = (json.loads(path.read_text()) for path in (tmp_path / "d/1/model_card.json", folder / "run.json"))
+    assert (card["training"], card["accuracy"]) == (run["arguments"], run["test"])
+    digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+    assert card["weights"] == {"file": "model.keras", "sha256": digest}
+
+
+@pytest.mark.filterwarnings("ignore")  # the converter's own
+def test_another_format_takes_preprocessing_and_images_to_quantize_with(tmp_path, monkeypatch, capsys):
+    tiny.network(stem="imagenet").save(tmp_path / "net.keras")
+    write_classes(tmp_path / "photos", {"a": 4}, height=19, width=16)
+    arguments = ["export", tmp_path / "net.keras", "--out", tmp_path / "served", "--format", "litert"]
+    options = ["--preprocessing", "caffe", "--representative", tmp_path / "photos"]
+    result = CliRunner().invoke(app, [*map(str, [*arguments, *options])], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "model.tflite; off Keras by" in result.output
+    for wrong, sentence in {
+        "--preprocessing none": "Received: mode='none'",
+        "--levels P3 --check": "--levels, --check cannot be used with --format litert",
+    }.items():
+        assert _run(*arguments, *wrong.split(), monkeypatch=monkeypatch) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_with_a_bad_file_is_trained_on_when_told_to_skip_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos, out = write_classes(tmp_path / "photos", {"ant": 20, "bee": 20}, height=12, width=12), tmp_path / "run"
+    (photos / "ant" / "broken.png").write_bytes(b"no image")
+    train = ["train", "--data", photos, "--out", out, "--depth", "10", "--growth-rate", "4", "--epochs", "1"]
+    train += ["--batch-size", "8", "--no-xla", "--tensorboard"]
+    assert _run(*train, monkeypatch=monkeypatch) == 2
+    assert "1 not an image that Pillow reads: ant/broken.png" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    for command in (train, ["evaluate", out]):
+        result = CliRunner().invoke(app, [*map(str, command), "--skip-bad"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        assert "bad data skipped: 1 not an image" in result.output
+    assert list((out / "tensorboard").rglob("events.*"))
+    assert _run("evaluate", out, "--data", "digits", monkeypatch=monkeypatch) == 2
+    assert "The network's classes are ant, bee. Received: images of 0, 1, 2" in capsys.readouterr().err
 
 
 def test_models_lists_the_whole_family():

@@ -13,6 +13,7 @@ import keras_densenet as kd
 from keras_densenet import data as data_sets
 from keras_densenet import training
 from keras_densenet.training.progress import ProgressBar
+from keras_densenet.training.strategy import is_chief
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
         highlight=False,
     )
     callbacks = [ProgressBar(console, recipe.batch_size // recipe.accumulate, xla)]
-    if tensorboard:
+    if tensorboard and is_chief(strategy):
         callbacks.append(_tensorboard(out / "tensorboard"))
     try:
         state = training.train(network, name, splits, recipe, out, callbacks, strategy, **options)
@@ -72,10 +73,12 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0):
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None):
     """Loads a data set and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    splits = data_sets.load(source, image_size=image_size, skip_bad=skip_bad, data_dir=data_dir, seed=seed)
+    splits = data_sets.load(
+        source, image_size=image_size, channels=channels, skip_bad=skip_bad, data_dir=data_dir, seed=seed
+    )
     for note in splits.notes:
         console.print(f"{source}: {note}", highlight=False, markup=False)
     return splits

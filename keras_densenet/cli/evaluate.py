@@ -31,12 +31,16 @@ def evaluate(
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
     network, labels = training.load_model(model)
-    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
+    *size, channels = network.input_shape[1:]
+    record = training.load_record(model)
+    run = record.get("arguments", {})
     data = data or run.get("data")
     if data is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    splits = load_splits(data, None if None in size else size, skip_bad, data_dir, seed)
+    splits = load_splits(data, None if None in size else size, skip_bad, data_dir, seed, channels)
+    if record and splits.labels != labels:
+        raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
 
     def track(batches):
         return rich.progress.track(batches, "evaluating", len(batches), console=console, transient=True)
@@ -54,3 +58,7 @@ def evaluate(
     if out is not None:
         found.write(out)
         console.print(f"per-class accuracy and confusion matrix are in {out}", highlight=False)
+
+
+def _some(labels):
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")

@@ -26,7 +26,8 @@ def export(
     top_k: Annotated[int, typer.Option(help="Classes in top_labels and top_scores.", min=1)] = 5,
     levels: Annotated[str, typer.Option(help="Pyramid features in the signature features, such as P3,P4.")] = "",
     preprocessing: Annotated[
-        str | None, typer.Option(help="torch, caffe or unit, for a model that does not take raw pixels.")
+        str | None,
+        typer.Option(help="torch, caffe or unit, for a model that does not take raw pixels. Default: its own."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of decoded images, for a model of any size.")] = None,
     max_megapixels: Annotated[float, typer.Option(help="Larger image files are refused.", min=0.001)] = 50,
@@ -52,6 +53,16 @@ def export(
         if not check:
             raise ValueError("Give --out, a folder to write to, or --check to check a written version")
         return _show(serving.check_saved_model(model))
+    if format != "saved_model":
+        given = {"--labels": labels, "--levels": levels, "--size": size, "--xla": xla, "--check": check}
+        given |= {"--top-k": top_k != 5, "--max-megapixels": max_megapixels != 50}
+        if useless := [option for option, value in given.items() if value]:
+            raise ValueError(
+                f"{', '.join(useless)} cannot be used with --format {format}, which has pixels in and "
+                "probabilities out, and is compared with Keras in any case"
+            )
+    elif representative is not None:
+        raise ValueError("--representative is for --format litert")
     if xla:
         console.print(
             "[yellow]--xla:[/yellow] the GPU image of TensorFlow Serving refuses such models", highlight=False
@@ -61,13 +72,11 @@ def export(
         images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
-                network, out, format, name, version, folded=fold, representative=images
+                network, out, format, name, version, preprocessing, folded=fold, representative=images
             )
         told = "not checked, its runtime is not installed" if deviation is None else f"off Keras by {deviation:.1e}"
         console.print(f"exported to {path}; {told}", highlight=False)
         return None
-    if representative is not None:
-        raise ValueError("--representative is for --format litert")
     with console.status("exporting ..."):
         target = serving.export_saved_model(
             network,

@@ -1,28 +1,51 @@
 """`keras-densenet models`."""
 
+from typing import Annotated
+
 import rich.table
+import typer
 
 import keras_densenet as kd
 from keras_densenet.cli.common import app, console
 from keras_densenet.family import variant
+from keras_densenet.weights.catalogue import CHECKPOINTS
+
+_COLUMNS = ("name", "blocks", "k", "theta", "kind", "image", "parameters", "MACs", "ImageNet top-1")
 
 
 @app.command()
-def models():
-    """List the family: blocks, growth rate, theta, parameters, MACs.
+def models(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+):
+    """List the family: blocks, growth rate, theta, parameters, MACs, accuracy of the best published weights.
 
     Example: keras-densenet models
     """
-    table = rich.table.Table("name", "blocks", "k", "theta", "kind", "image", "parameters", "MACs", box=None)
+    if markdown:
+        rows = [_COLUMNS, ["---"] * 6 + ["---:"] * 3, *map(_row, kd.list_models())]
+        print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        return
+    table = rich.table.Table(*_COLUMNS, box=None)
     for column in table.columns:
         column.no_wrap = True
-    for column in table.columns[-2:]:
+    for column in table.columns[6:]:
         column.justify = "right"
     for name in kd.list_models():
-        plan, cost = kd.Architecture.plan(**variant(name)), kd.cost(name)
-        kind = "".join(("B" * plan.bottleneck, "C" * (plan.theta < 1))) or "plain"
-        size = "x".join(map(str, plan.input_shape))
-        figures = f"{cost.trainable_parameters:,}", f"{cost.macs / 1e6:,.0f} M"
-        blocks = "-".join(map(str, plan.blocks))
-        table.add_row(name, blocks, str(plan.growth_rate), str(plan.theta), kind, size, *figures)
+        table.add_row(*_row(name))
     console.print(table)
+
+
+def _row(name):
+    plan, cost = kd.Architecture.plan(**variant(name)), kd.cost(name)
+    accuracies = [checkpoint.top1 for checkpoint in CHECKPOINTS.values() if checkpoint.variant == name]
+    return (
+        name,
+        "-".join(map(str, plan.blocks)),
+        str(plan.growth_rate),
+        str(plan.theta),
+        "".join(("B" * plan.bottleneck, "C" * (plan.theta < 1))) or "plain",
+        "x".join(map(str, plan.input_shape)),
+        f"{cost.trainable_parameters:,}",
+        f"{cost.macs / 1e6:,.0f} M",
+        f"{max(accuracies):.1f} %" if accuracies else "",
+    )

@@ -35,14 +35,14 @@ def predict(
     network, labels = training.load_model(model)
     paths, errors = _files(images), rich.console.Console(stderr=True)
     bad = (lambda error: errors.print(f"skipped: {error}", highlight=False, markup=False)) if skip_bad else None
-    found = training.predict(network, paths, batch_size, bad)
-    found = rich.progress.track(found, "predicting", len(paths), console=errors, transient=True)
+    answers = training.predict(network, paths, batch_size, bad)
+    found = rich.progress.track(answers, "predicting", len(paths), console=errors, transient=True)
     table = rich.table.Table("image", "classes, most probable first", box=None)
     for path, row in found:
         best = [(labels[index], float(row[index])) for index in np.argsort(-row)[:top]]
         if as_json:
-            answers = [{"label": label, "probability": probability} for label, probability in best]
-            print(json.dumps({"image": str(path), "predictions": answers}))
+            named = [{"label": label, "probability": probability} for label, probability in best]
+            print(json.dumps({"image": str(path), "predictions": named}))
         else:
             table.add_row(str(path), "  ".join(f"{label} {probability:.1%}" for label, probability in best))
     if not as_json:

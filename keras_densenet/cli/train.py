@@ -87,8 +87,8 @@ def train(
         network = {**size, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck, "stem": stem}
     else:
         network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
-    recipe = dataclasses.replace(_named(recipe), **changes)
-    strategy = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
-    splits = load_splits(data, image_size, skip_bad, data_dir, recipe.seed)
-    options = {"strategy": strategy, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
-    run_training(network, data, splits, recipe, out, **options)
+    plan = dataclasses.replace(_named(recipe), **changes)
+    devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
+    splits = load_splits(data, image_size, skip_bad, data_dir, plan.seed)
+    options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
+    run_training(network, data, splits, plan, out, **options)

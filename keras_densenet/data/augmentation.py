@@ -42,7 +42,7 @@ class Augmentation:
                 raise ValueError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
 
     @property
-    def mixes(self):
+    def mixes(self) -> bool:
         """Whether labels are mixed, so that they are `(batch, classes)` float32 and the loss must be categorical."""
         return bool(self.mixup or self.cutmix)
 

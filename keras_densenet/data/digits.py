@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_densenet.data.splits import Split, Splits
 
 
-def load_digits():
+def load_digits() -> Splits:
     """Loads the 1,797 digits, enlarged from 8x8 to 32x32 pixels and always split in the same way.
 
     Returns:
@@ -28,4 +28,4 @@ def load_digits():
         rest, test_size=180, stratify=digits.target[rest], random_state=0
     )
     parts = [Split(images[part], digits.target[part].astype("int32")) for part in (train, validation, test)]
-    return Splits(*parts, labels=[str(name) for name in digits.target_names])
+    return Splits(parts[0], parts[1], parts[2], [str(name) for name in digits.target_names])

@@ -1,12 +1,16 @@
 """What surrounds a network of ImageNet in `keras.applications`: pixels to its input, outputs to names."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_densenet import ops
+from keras_densenet.types import Mode, Tensor
 
 
-def preprocess_input(x, mode="torch"):
+def preprocess_input(x: Tensor, mode: Mode = "torch") -> Tensor:
     """Brings raw pixels into the convention that a network's weights were trained with.
 
     Args:
@@ -39,7 +43,9 @@ def _check_pixels(x):
         )
 
 
-def decode_predictions(predictions, top=5, labels=None):
+def decode_predictions(
+    predictions: Tensor, top: int = 5, labels: Sequence[str] | None = None
+) -> list[list[tuple[Any, str, float]]]:
     """Names the most probable classes.
 
     Args:

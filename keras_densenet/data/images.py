@@ -4,11 +4,13 @@ import concurrent.futures
 import dataclasses
 import functools
 import io
-import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_densenet.data.progress import watched
+from keras_densenet.types import Array, ImageShape, Path
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 PHOTO, PHOTO_CROP = 128, 0.875
@@ -103,24 +105,24 @@ class Pictures:
         crop: as for `decode`.
     """
 
-    keys: np.ndarray
+    keys: Array
     size: tuple[int, int]
     channels: int
-    read: typing.Callable = lambda key: key
+    read: Callable[[Any], Any] = lambda key: key
     crop: float | None = None
     dtype = np.dtype("uint8")
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (len(self.keys), *self.size, self.channels)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, which):
+    def __getitem__(self, which: Any) -> Array:
         return self.decode(self.keys[which])
 
-    def decode(self, keys, boxes=None):
+    def decode(self, keys: Any, boxes: Sequence[Any] | None = None) -> Array:
         """The images of some keys, or of one; with a function for `decode`'s box for each."""
         if np.ndim(keys) == 0:
             return decode(self.read(keys), self.size, self.channels, self.crop)
@@ -129,11 +131,11 @@ class Pictures:
             found = pool.map(lambda job: decode(self.read(job[0]), self.size, self.channels, self.crop, job[1]), jobs)
             return np.stack([*found]) if len(keys) else np.empty((0, *self.shape[1:]), self.dtype)
 
-    def only(self, which):
+    def only(self, which: Array) -> "Pictures":
         """The pictures of some indices."""
         return dataclasses.replace(self, keys=self.keys[which])
 
-    def settled(self):
+    def settled(self) -> "Array | Pictures":
         """All of them as an array if that may stay in memory, otherwise themselves."""
         if np.prod(self.shape) > IN_MEMORY:
             return self
@@ -149,7 +151,7 @@ def as_pictures(images, size=None, channels=None):
     )
 
 
-def read_images(paths, shape, crop=None):
+def read_images(paths: Iterable[Path], shape: ImageShape, crop: float | None = None) -> Array:
     """Decodes image files for a network, as evaluation on a folder of images does.
 
     Args:

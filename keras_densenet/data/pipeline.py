@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.data.augmentation import DRAWS, Augmentation, Mixer, cutter, reader
+from keras_densenet.data.splits import Split
 
 
-def training_steps(split, batch_size):
+def training_steps(split: Split, batch_size: int) -> int:
     """How many whole batches an epoch has; raises ValueError if there is not one."""
     count = len(split.labels)
     if batch_size > count:
@@ -17,7 +18,15 @@ def training_steps(split, batch_size):
 NOTHING = Augmentation()
 
 
-def training_stream(split, batch_size, seed, first_epoch=0, augmentation=NOTHING, shard=(0, 1), classes=None):
+def training_stream(
+    split: Split,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    augmentation: Augmentation = NOTHING,
+    shard: tuple[int, int] = (0, 1),
+    classes: int | None = None,
+) -> tuple[tf.data.Dataset, int]:
     """Endless shuffled batches of varied images.
 
     Epoch e is the same whether training starts at 0 or is continued at e: order and variation follow from seed, epoch
@@ -62,7 +71,7 @@ def training_stream(split, batch_size, seed, first_epoch=0, augmentation=NOTHING
     return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE), steps
 
 
-def evaluation_batches(split, batch_size):
+def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     """All images once, in batches of one shape: the last is filled up with images of weight 0.
 
     Args:

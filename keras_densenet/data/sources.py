@@ -7,9 +7,20 @@ from keras_densenet.data.digits import load_digits
 from keras_densenet.data.folder import load_folder
 from keras_densenet.data.images import MODES, as_pictures
 from keras_densenet.data.named import load_fashion_mnist, load_named
+from keras_densenet.data.splits import Splits
+from keras_densenet.types import Path, Size
 
 
-def load(source, *, image_size=None, channels=None, seed=0, skip_bad=False, data_dir=None, validation=0.1):
+def load(
+    source: Path,
+    *,
+    image_size: Size | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    data_dir: Path | None = None,
+    validation: float = 0.1,
+) -> Splits:
     """Loads a data set.
 
     Args:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_densenet.data.images import Pictures
+from keras_densenet.types import Array
 
 STATISTICS = 2000
 
@@ -18,8 +19,8 @@ class Split(NamedTuple):
         labels: int32 `(count,)`.
     """
 
-    images: np.ndarray | Pictures
-    labels: np.ndarray
+    images: Array | Pictures
+    labels: Array
 
 
 class Splits(NamedTuple):
@@ -76,7 +77,7 @@ def arrange(parts, labels, seed, validation, notes=()):
     return Splits(train, parts.get("validation", parts["test"]), parts["test"], list(labels), tuple(notes))
 
 
-def mean_and_std(split):
+def mean_and_std(split: Split) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel, for a network's normalisation.
 
     Args:

@@ -1,10 +1,12 @@
 """What the layers share: named weights, the paper's initialisation, batch normalisation's variables."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_densenet import ops
+from keras_densenet.types import Shape, Tensor
 
 
 class Norm(NamedTuple):
@@ -24,7 +26,7 @@ class PaperLayer(keras.layers.Layer):
         epsilon: added to variances.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1]. Received: momentum={momentum!r}")
@@ -33,19 +35,19 @@ class PaperLayer(keras.layers.Layer):
         self.momentum, self.epsilon = momentum, epsilon
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def add_kernel(self, name, shape):
+    def add_kernel(self, name: str, shape: Shape) -> keras.Variable:
         """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out)))."""
         he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         return self.add_weight(name=name, shape=shape, initializer=he)
 
-    def add_scale(self, name, channels):
+    def add_scale(self, name: str, channels: int) -> tuple[keras.Variable, keras.Variable]:
         """Adds a reader's `(gamma, beta)`, which mixed precision leaves in float32."""
         return (
             self.add_weight(name=f"{name}_gamma", shape=(channels,), initializer="ones", autocast=False),
             self.add_weight(name=f"{name}_beta", shape=(channels,), initializer="zeros", autocast=False),
         )
 
-    def add_statistics(self, name, channels):
+    def add_statistics(self, name: str, channels: int) -> tuple[keras.Variable, keras.Variable]:
         """Adds the moving `(mean, variance)` of a tensor with so many channels."""
         options = {"shape": (channels,), "trainable": False, "autocast": False}
         return (
@@ -53,21 +55,21 @@ class PaperLayer(keras.layers.Layer):
             self.add_weight(name=f"{name}_moving_variance", initializer="ones", **options),
         )
 
-    def add_norm(self, name, channels):
+    def add_norm(self, name: str, channels: int) -> Norm:
         """Adds a whole batch normalisation, for a tensor with one reader."""
         return Norm(*self.add_scale(name, channels), *self.add_statistics(name, channels))
 
-    def uses_batch_statistics(self, training):
+    def uses_batch_statistics(self, training: bool | None) -> bool:
         """Whether to normalise with the batch's statistics; a frozen layer keeps to its moving ones, as in Keras."""
         return bool(training) and self.trainable
 
-    def update_statistics(self, moving, batch):
+    def update_statistics(self, moving: Sequence[keras.Variable], batch: Sequence[Tensor]) -> None:
         """Moves the `(mean, variance)` variables `moving` towards the tensors `batch`."""
         for variable, value in zip(moving, batch, strict=True):
             value = keras.ops.cast(value, variable.dtype)
             variable.assign(variable * self.momentum + value * (1 - self.momentum))
 
-    def norm_relu(self, x, norm, training):
+    def norm_relu(self, x: Tensor, norm: Norm, training: bool | None) -> Tensor:
         """Returns `relu(norm(x))`; where it uses the batch's statistics, `norm`'s move towards them."""
         if not self.uses_batch_statistics(training):
             return ops.affine_relu(x, *ops.scale_and_shift(*norm, self.epsilon))
@@ -75,14 +77,14 @@ class PaperLayer(keras.layers.Layer):
         self.update_statistics((norm.mean, norm.variance), statistics)
         return y
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         for variable in self._own_variables():
             store[variable.name] = keras.ops.convert_to_numpy(variable)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
         variables = {variable.name: variable for variable in self._own_variables()}
         if missing := sorted(variables.keys() - set(store.keys())):
             raise ValueError(f"The weights of layer {self.name!r} lack {', '.join(missing)}")

@@ -1,11 +1,14 @@
 """The dense block as a Keras layer."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count, check_rate
 from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -42,16 +45,24 @@ class DenseBlock(PaperLayer):
     Source: the paper, section 3.
     """
 
-    def __init__(self, num_layers, growth_rate, bottleneck=True, dropout_rate=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        num_layers: int,
+        growth_rate: int,
+        bottleneck: bool = True,
+        dropout_rate: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_count("num_layers", num_layers)
         check_count("growth_rate", growth_rate)
         check_rate("dropout_rate", dropout_rate)
         self.num_layers, self.growth_rate, self.bottleneck = int(num_layers), int(growth_rate), bool(bottleneck)
         self.dropout_rate, self.seed = float(dropout_rate), seed
-        self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
+        self.seed_generator: Any = keras.random.SeedGenerator(seed) if dropout_rate else None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels, k = channels_of(input_shape, self), self.growth_rate
         self.h = [self._add_layer(f"layer{i + 1}", channels + i * k) for i in range(self.num_layers)]
         self.feature_statistics = self.add_statistics("features", channels + (self.num_layers - 1) * k)
@@ -72,7 +83,7 @@ class DenseBlock(PaperLayer):
             self.add_kernel(f"{name}_conv2_kernel", (3, 3, width, k)),
         )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         weights = [ops.LayerWeights(*map(tf.convert_to_tensor, h)) for h in self.h]
         if not training:
             return ops.dense_block_inference(inputs, weights, self.epsilon, self._moving_statistics())
@@ -89,10 +100,10 @@ class DenseBlock(PaperLayer):
         tensors = tf.nest.map_structure(tf.convert_to_tensor, [self.feature_statistics, *self.bottleneck_statistics])
         return ops.BlockStatistics(tensors[0], tuple(tensors[1:]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], channels_of(input_shape, self) + self.num_layers * self.growth_rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

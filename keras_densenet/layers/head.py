@@ -3,6 +3,7 @@
 import keras
 
 from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -25,13 +26,13 @@ class Head(PaperLayer):
     Source: the paper, table 1.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.norm = self.add_norm("norm", channels)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.norm_relu(inputs, self.norm, training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)

@@ -1,11 +1,14 @@
 """From raw pixels to a network's input, as a layer that is saved and exported with the network."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count
+from keras_densenet.types import Mode, Shape, Size, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -36,13 +39,21 @@ class Preprocess(keras.layers.Layer):
         >>> layer = keras_densenet.layers.Preprocess("torch", size=224, crop_pct=0.875)
     """
 
-    def __init__(self, mode="torch", size=None, crop_pct=1.0, interpolation="bilinear", **kwargs):
+    def __init__(
+        self,
+        mode: Mode = "torch",
+        size: Size | None = None,
+        crop_pct: float = 1.0,
+        interpolation: str = "bilinear",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        sides: tuple[Any, ...] | None = None
         if size is not None:
-            size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-            if len(size) != 2:
+            sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+            if len(sides) != 2:
                 raise ValueError(f"size must be None, an int or (height, width). Received: size={size!r}")
-            for pixels in size:
+            for pixels in sides:
                 check_count("size", pixels)
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
@@ -52,13 +63,13 @@ class Preprocess(keras.layers.Layer):
             allowed = " or ".join(f'"{name}"' for name in ops.INTERPOLATIONS)
             raise ValueError(f"interpolation must be {allowed}. Received: interpolation={interpolation!r}")
         self.mode = plain_mode(mode)
-        self.size, self.crop_pct, self.interpolation = size, float(crop_pct), interpolation
+        self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         ops.check_channels(self.mode, input_shape[-1])
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         pixels = tf.cast(inputs, self.compute_dtype)
         if self.size:
             frame = [int(length / self.crop_pct) for length in self.size]
@@ -66,10 +77,10 @@ class Preprocess(keras.layers.Layer):
             pixels = ops.resize_and_crop(pixels, self.size, frame, self.interpolation, saturate=named)
         return ops.normalise(pixels, self.mode)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *(self.size or input_shape[1:3]), input_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "mode": self.mode,
@@ -79,7 +90,7 @@ class Preprocess(keras.layers.Layer):
         }
 
 
-def plain_mode(mode):
+def plain_mode(mode: Mode) -> str | dict[str, Any]:
     """`mode` as it can be saved: a name, or numbers and lists for arrays. Raises ValueError if it is no convention."""
     ops.convention(mode)
     if isinstance(mode, str):

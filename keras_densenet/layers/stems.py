@@ -1,11 +1,14 @@
 """What stands before the first dense block."""
 
+from typing import Any
+
 import keras
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count
 from keras_densenet.layers.base import PaperLayer, channels_of, halved
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.types import Mode, Shape, Tensor
 
 
 class Stem(PaperLayer):
@@ -13,17 +16,17 @@ class Stem(PaperLayer):
 
     kernel_size: int
 
-    def __init__(self, filters, preprocessing=None, **kwargs):
+    def __init__(self, filters: int, preprocessing: Mode | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_count("filters", filters)
         self.filters, self.preprocessing = int(filters), preprocessing and plain_mode(preprocessing)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.kernel = self.add_kernel("conv_kernel", (self.kernel_size, self.kernel_size, channels, self.filters))
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "preprocessing": self.preprocessing}
 
 
@@ -48,10 +51,10 @@ class CifarStem(Stem):
 
     kernel_size = 3
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return keras.ops.conv(inputs, self.kernel, padding="same", data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
 
@@ -80,18 +83,18 @@ class ImageNetStem(Stem):
 
     kernel_size = 7
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.norm = self.add_norm("norm", self.filters)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.norm_relu(self.convolve(inputs), self.norm, training)
 
-    def convolve(self, images):
+    def convolve(self, images: Tensor) -> Tensor:
         padded = keras.ops.pad(images, [[0, 0], [3, 3], [3, 3], [0, 0]])
         return keras.ops.conv(padded, self.kernel, strides=2, data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return batch, halved(height), halved(width), self.filters
 
@@ -110,9 +113,9 @@ class StemPool(keras.layers.Layer):
     Source: the paper, table 1.
     """
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.stem_pool_in_training(inputs) if training else ops.stem_pool(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         return batch, halved(height), halved(width), channels

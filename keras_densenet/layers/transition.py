@@ -1,10 +1,13 @@
 """The transition between two dense blocks as a Keras layer."""
 
+from typing import Any
+
 import keras
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_rate, check_theta, transition_channels
 from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -33,26 +36,26 @@ class Transition(PaperLayer):
     Source: the paper, section 3, "Pooling layers" and "Compression".
     """
 
-    def __init__(self, theta=0.5, dropout_rate=0.0, seed=None, **kwargs):
+    def __init__(self, theta: float = 0.5, dropout_rate: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_theta(theta)
         check_rate("dropout_rate", dropout_rate)
         self.theta, self.dropout_rate, self.seed = float(theta), float(dropout_rate), seed
-        self.seed_generator = keras.random.SeedGenerator(seed) if dropout_rate else None
+        self.seed_generator: Any = keras.random.SeedGenerator(seed) if dropout_rate else None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.norm = self.add_norm("norm", channels)
         self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, self.kept_channels(channels)))
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self._check_size(inputs.shape)
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
         y = self.norm_relu(inputs, self.norm, training)
         return ops.transition(y, keras.ops.convert_to_tensor(self.kernel), dropout)
 
-    def kept_channels(self, channels):
+    def kept_channels(self, channels: int) -> int:
         """How many of so many channels come out."""
         return transition_channels(self.theta, channels)
 
@@ -63,11 +66,11 @@ class Transition(PaperLayer):
                 f"at least its total stride. Received: {shape[1]}x{shape[2]} pixels"
             )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_size(input_shape)
         batch, height, width, _ = input_shape
         kept = self.kept_channels(channels_of(input_shape, self))
         return batch, height and height // 2, width and width // 2, kept
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "theta": self.theta, "dropout_rate": self.dropout_rate, "seed": self.seed}

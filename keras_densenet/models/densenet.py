@@ -1,12 +1,15 @@
 """DenseNet: the layers put together into a functional model."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.types import Activation, ImageShape, Mode, Path, Size
 from keras_densenet.weights import load_weights
 
 
@@ -14,14 +17,14 @@ from keras_densenet.weights import load_weights
 class DenseNetModel(keras.Model):
     """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it."""
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         if not self.optimizer.built:  # while the step is traced, which is then traced once more
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     @property
-    def architecture(self):
+    def architecture(self) -> Architecture:
         """The `Architecture` of this model, read off its layers."""
         blocks = self._layers_of(layers.DenseBlock)
         stem, (transition, *_) = self._stem, self._layers_of(layers.Transition) or [None]
@@ -38,7 +41,7 @@ class DenseNetModel(keras.Model):
         )
 
     @property
-    def pyramid_outputs(self):
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
         """Features by level, symbolic: `{"P1": ..., ..., "P5": ...}`, where level p has stride 2**p.
 
         P1 is the ImageNet stem before its pool; then comes every block, as it leaves the block (all its features,
@@ -53,7 +56,7 @@ class DenseNetModel(keras.Model):
         return outputs
 
     @property
-    def preprocessing(self):
+    def preprocessing(self) -> Mode | None:
         """The `mode` of `layers.Preprocess` that the weights were trained behind; None where it is not known.
 
         It is saved with the model. Loading published weights sets it; whoever trains may set it.
@@ -61,7 +64,7 @@ class DenseNetModel(keras.Model):
         return self._stem.preprocessing
 
     @preprocessing.setter
-    def preprocessing(self, mode):
+    def preprocessing(self, mode: Mode | None) -> None:
         mode = None if mode is None else plain_mode(mode)
         for layer in self._layers_of(layers.Preprocess):
             if mode not in (None, layer.mode):
@@ -71,7 +74,18 @@ class DenseNetModel(keras.Model):
                 )
         self._stem.preprocessing = mode
 
-    def with_preprocessing(self, mode=None, size=None, crop_pct=1.0, interpolation="bilinear"):
+    @property
+    def is_preprocessed(self) -> bool:
+        """Whether a layer that preprocesses images is in front of the network."""
+        return bool(self._fronts)
+
+    def with_preprocessing(
+        self,
+        mode: Mode | None = None,
+        size: Size | None = None,
+        crop_pct: float = 1.0,
+        interpolation: str = "bilinear",
+    ) -> "DenseNetModel":
         """Makes a model that takes raw pixels: `layers.Preprocess` in front of this network; they share their weights.
 
         Args:
@@ -90,17 +104,17 @@ class DenseNetModel(keras.Model):
         Example:
             >>> model = keras_densenet.DenseNet121().with_preprocessing("torch", size=224, crop_pct=0.875)
         """
-        front = (layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization)
-        if found := self._layers_of(front):
-            raise ValueError(f"The model already has preprocessing in front, its layer {found[0].name!r}")
-        if mode is None and self.preprocessing is None:
-            raise ValueError('mode must be given ("torch", "caffe", "unit", ...): it is not known for these weights')
-        if mode is not None and self.preprocessing not in (None, plain_mode(mode)):
+        if self._fronts:
+            raise ValueError(f"The model already has preprocessing in front, its layer {self._fronts[0].name!r}")
+        known = self.preprocessing
+        if mode is not None and known not in (None, plain_mode(mode)):
             raise ValueError(
-                f"The weights were trained behind mode={self.preprocessing!r}; to use another with them, set "
+                f"The weights were trained behind mode={known!r}; to use another with them, set "
                 f"model.preprocessing first. Received: mode={mode!r}"
             )
-        mode = self.preprocessing if mode is None else mode
+        mode = known if mode is None else mode
+        if mode is None:
+            raise ValueError('mode must be given ("torch", "caffe", "unit", ...): it is not known for these weights')
         layer = layers.Preprocess(mode, size, crop_pct, interpolation, name="preprocess")
         *own_size, channels = self.input_shape[1:]
         if layer.size and any(own not in (None, given) for own, given in zip(own_size, layer.size, strict=True)):
@@ -112,7 +126,9 @@ class DenseNetModel(keras.Model):
 
         return keras.models.clone_model(self, image, clone_function=lambda shared: shared, call_function=call)
 
-    def reset_classifier(self, classes, classifier_activation="softmax", pooling="avg"):
+    def reset_classifier(
+        self, classes: int, classifier_activation: Activation = "softmax", pooling: str = "avg"
+    ) -> "DenseNetModel":
         """Makes a model with a new classifier on the same backbone; the two share their weights.
 
         Args:
@@ -129,6 +145,10 @@ class DenseNetModel(keras.Model):
         pooled = _pool(self._output_of(self._head), pooling)
         outputs = _classifier(classes, classifier_activation)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
+
+    @property
+    def _fronts(self):
+        return self._layers_of((layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization))
 
     @property
     def _stem(self):
@@ -151,23 +171,23 @@ class DenseNetModel(keras.Model):
 
 
 def DenseNet(
-    blocks=None,
-    depth=None,
-    growth_rate=12,
-    bottleneck=True,
-    theta=0.5,
-    stem=None,
-    stem_channels=None,
-    dropout_rate=0.0,
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet",
-):
+    blocks: Sequence[int] | None = None,
+    depth: int | None = None,
+    growth_rate: int = 12,
+    bottleneck: bool = True,
+    theta: float = 0.5,
+    stem: str | None = None,
+    stem_channels: int | None = None,
+    dropout_rate: float = 0.0,
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet",
+) -> DenseNetModel:
     """Builds any DenseNet of the paper.
 
     Args:
@@ -251,7 +271,7 @@ def DenseNet(
     return model
 
 
-def feature_pyramid(model, levels=None):
+def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -> keras.Model:
     """Makes a model of a DenseNet's pyramid features, for detection and segmentation heads; weights are shared.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from keras_densenet import layers
 
 
-def fold(model):
+def fold(model: keras.Model) -> keras.Model:
     """Makes the inference form of a DenseNet.
 
     The normalisation behind the ImageNet stem's and every 1x1 convolution goes into kernel and bias; every reader's

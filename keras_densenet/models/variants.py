@@ -1,10 +1,15 @@
 """The family by name: a constructor for each ImageNet network, and one for all names."""
 
+from typing import Any
+
+import keras
+
 from keras_densenet.family import variant
-from keras_densenet.models.densenet import DenseNet
+from keras_densenet.models.densenet import DenseNet, DenseNetModel
+from keras_densenet.types import Activation, ImageShape, Path
 
 
-def create_model(name, /, **arguments):
+def create_model(name: str, /, **arguments: Any) -> DenseNetModel:
     """Builds a network of the family by name.
 
     Args:
@@ -34,70 +39,70 @@ def create_model(name, /, **arguments):
 
 
 def DenseNet121(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet121",
-):
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet121",
+) -> DenseNetModel:
     """DenseNet-121: blocks of (6, 12, 24, 16), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
     return create_model("densenet121", **locals())
 
 
 def DenseNet161(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet161",
-):
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet161",
+) -> DenseNetModel:
     """DenseNet-161: blocks of (6, 12, 36, 24), k = 48. Arguments as in `DenseNet` and `keras.applications`."""
     return create_model("densenet161", **locals())
 
 
 def DenseNet169(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet169",
-):
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet169",
+) -> DenseNetModel:
     """DenseNet-169: blocks of (6, 12, 32, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
     return create_model("densenet169", **locals())
 
 
 def DenseNet201(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet201",
-):
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet201",
+) -> DenseNetModel:
     """DenseNet-201: blocks of (6, 12, 48, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
     return create_model("densenet201", **locals())
 
 
 def DenseNet264(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="densenet264",
-):
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: ImageShape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str = "densenet264",
+) -> DenseNetModel:
     """DenseNet-264: blocks of (6, 12, 64, 48), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
     return create_model("densenet264", **locals())

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 from keras_densenet.serving.card import hashes, read_card
 from keras_densenet.serving.native import NativeModel
 from keras_densenet.serving.warmup import read_warmup
+from keras_densenet.types import Path
 
 TOLERANCE = 1e-5
 
@@ -28,15 +30,15 @@ class Report:
         deviation: of the answers from Keras', the largest absolute one, by signature.
     """
 
-    card: dict
-    signatures: dict
+    card: dict[str, Any]
+    signatures: dict[str, Any]
     load_seconds: float
-    operations: collections.Counter
-    warm_seconds: dict
-    deviation: dict
+    operations: collections.Counter[str]
+    warm_seconds: dict[str, float]
+    deviation: dict[str, float]
 
 
-def check_saved_model(folder):
+def check_saved_model(folder: Path) -> Report:
     """Checks an export through TensorFlow's C loader, the code that the server runs, and replays its warm-up requests.
 
     Args:
@@ -58,7 +60,8 @@ def check_saved_model(folder):
     model = NativeModel(folder)
     load_seconds = time.perf_counter() - started
     try:
-        warm_seconds, deviation = {}, {}
+        warm_seconds: dict[str, float] = {}
+        deviation: dict[str, float] = {}
         for request, response in read_warmup(folder):
             signature = request.model_spec.signature_name
             started = time.perf_counter()

@@ -3,17 +3,20 @@
 import base64
 import re
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from keras_densenet.serving.extra import serving_api
+from keras_densenet.types import Array
 
 RETRIES = 3
 _GRPC_RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": %d, "initialBackoff": "0.1s",
 "maxBackoff": "2s", "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
 
 
-def connect(url, timeout=30.0):
+def connect(url: str, timeout: float = 30.0) -> "RestClient | GrpcClient":
     """Makes a client of a served model.
 
     Args:
@@ -34,7 +37,7 @@ def connect(url, timeout=30.0):
         raise ValueError(
             f"The URL must be like http://host:8501/v1/models/NAME or grpc://host:8500/NAME. Received: {url!r}"
         )
-    name, version = path[1], path[2] and int(path[2])
+    name, version = path[1], int(path[2]) if path[2] else None
     kind = RestClient if parts.scheme.startswith("http") else GrpcClient
     return kind(parts.scheme.endswith("s"), parts.netloc, name, version, timeout)
 
@@ -42,7 +45,7 @@ def connect(url, timeout=30.0):
 class RestClient:
     """Speaks JSON; `connect` makes it."""
 
-    def __init__(self, secure, address, name, version, timeout):
+    def __init__(self, secure: bool, address: str, name: str, version: int | None, timeout: float) -> None:
         import requests
         import urllib3
 
@@ -52,13 +55,13 @@ class RestClient:
         retry.raise_on_status = False
         self._session.mount(f"{self._url}", requests.adapters.HTTPAdapter(max_retries=retry))
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Asks for a signature's outputs; bytes travel in base64."""
         inputs = {name: _to_json(values) for name, values in inputs.items()}
         answer = self._ask("POST", ":predict", {"signature_name": signature, "inputs": inputs})["outputs"]
         return {name: np.array(values) for name, values in answer.items()}
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
         found = self._ask("GET", "")["model_version_status"]
         return {int(version["version"]): version["state"] for version in found}
@@ -82,7 +85,7 @@ class RestClient:
 class GrpcClient:
     """Speaks protocol buffers; `connect` makes it."""
 
-    def __init__(self, secure, address, name, version, timeout):
+    def __init__(self, secure: bool, address: str, name: str, version: int | None, timeout: float) -> None:
         import grpc
 
         options = [("grpc.service_config", _GRPC_RETRY % (RETRIES + 1)), ("grpc.enable_retries", 1)]
@@ -93,7 +96,7 @@ class GrpcClient:
             self._channel = grpc.insecure_channel(address, options)
         self._address, self._name, self._version, self._timeout = address, name, version, timeout
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Asks for a signature's outputs; arrays must have the signature's types."""
         import tensorflow as tf
 
@@ -106,7 +109,7 @@ class GrpcClient:
         found = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
         return {name: _text(value) if value.dtype == object else value for name, value in found.items()}
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
         api = serving_api("apis.get_model_status_pb2")
         stub = serving_api("apis.model_service_pb2_grpc").ModelServiceStub(self._channel)

@@ -1,33 +1,38 @@
 """Writing a SavedModel where TensorFlow Serving looks for it."""
 
+import contextlib
 import pathlib
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
-from keras_densenet.files import written_beside
+from keras_densenet.files import locked, sweep, written_beside
 from keras_densenet.serving.card import write_card
 from keras_densenet.serving.configs import allowed_batch_sizes, write_configs
 from keras_densenet.serving.graph import Served
 from keras_densenet.serving.warmup import write_warmup
+from keras_densenet.types import Mode, Path
 
 
 def export_saved_model(
-    model,
-    base_path,
-    name=None,
-    version=None,
-    labels=None,
-    preprocessing=None,
-    top_k=5,
+    model: keras.Model,
+    base_path: Path,
+    name: str | None = None,
+    version: int | None = None,
+    labels: Sequence[str] | None = None,
+    preprocessing: Mode | keras.Layer | None = None,
+    top_k: int = 5,
     *,
-    levels=(),
-    size=None,
-    max_megapixels=50,
-    folded=True,
-    xla=False,
-    facts=None,
-):
+    levels: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    max_megapixels: float = 50,
+    folded: bool = True,
+    xla: bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
     """Writes `<base_path>/<name>/<version>/` completely beside and renames it: a polling server never sees half.
 
     The signatures, all with any batch size and for raw pixels (0..255 where `preprocessing` or the model says so):
@@ -49,7 +54,8 @@ def export_saved_model(
         version: a whole number >= 1. Default: one more than the highest there.
         labels: names of the classes. Default: their numbers.
         preprocessing: the mode of a `layers.Preprocess`, such as "torch", which also resizes to the model's size; or
-            any Keras layer from raw pixels to what `model` takes. None: the model takes raw pixels.
+            any Keras layer from raw pixels to what `model` takes. Default: `model.preprocessing`, what its weights
+            were trained behind, if that is known and not in front of it yet; otherwise the model takes raw pixels.
         top_k: how many classes `top_labels` and `top_scores` have.
         levels: names from `model.pyramid_outputs`.
         size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.
@@ -67,9 +73,9 @@ def export_saved_model(
         ImportError: without the extra `serving`.
     """
     name = name or model.name
-    target = new_version(pathlib.Path(base_path) / name, version)
+    check_version(base_path, name, version)  # before anything takes time
     served = Served(model, preprocessing, labels, top_k, levels, size, round(max_megapixels * 1e6), folded, xla)
-    with written_beside(target) as beside, tempfile.TemporaryDirectory() as scratch:
+    with new_version(base_path, name, version) as (target, beside), tempfile.TemporaryDirectory() as scratch:
         label_file = pathlib.Path(scratch, "labels.txt")
         label_file.write_text("".join(f"{label}\n" for label in served.labels))
         root = tf.Module()
@@ -81,8 +87,26 @@ def export_saved_model(
     return target
 
 
-def new_version(parent, version=None):
+@contextlib.contextmanager
+def new_version(base_path, name, version=None):
+    """Lets the caller write a version beside, while no other process does so, and renames it when that went well.
+
+    Args:
+        base_path, name, version: as in `export_saved_model`.
+
+    Yields:
+        `(target, beside)`: where the version will be, and the path of a folder to make and fill.
+    """
+    with locked(base_path):
+        target = check_version(base_path, name, version)
+        sweep(target.parent, "[0-9]*")
+        with written_beside(target) as beside:
+            yield target, beside
+
+
+def check_version(base_path, name, version=None):
     """The folder of a version that is not there yet; raises ValueError or FileExistsError for a bad one."""
+    parent = pathlib.Path(base_path) / name
     if version is None:
         there = [int(path.name) for path in parent.glob("*") if path.name.isdecimal()]
         version = max(there, default=0) + 1

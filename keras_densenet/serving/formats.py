@@ -4,13 +4,14 @@ import importlib.util
 import pathlib
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.files import written_beside
 from keras_densenet.models import fold
-from keras_densenet.serving.export import new_version
+from keras_densenet.serving.export import check_version, new_version
 from keras_densenet.serving.graph import copy_of, put_in_front
+from keras_densenet.types import Array, Mode, Path
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
 TOLERANCE = 1e-4
@@ -19,8 +20,16 @@ _RUNTIMES = {"litert": "tensorflow", "onnx": "onnxruntime", "openvino": "openvin
 
 
 def export_file(
-    model, base_path, format, name=None, version=None, preprocessing=None, *, folded=True, representative=None
-):
+    model: keras.Model,
+    base_path: Path,
+    format: str,
+    name: str | None = None,
+    version: int | None = None,
+    preprocessing: Mode | keras.Layer | None = None,
+    *,
+    folded: bool = True,
+    representative: Array | None = None,
+) -> tuple[pathlib.Path, float | None]:
     """Writes `<base_path>/<name>/<version>/` with a LiteRT, ONNX or OpenVINO file, and compares it with Keras.
 
     The file takes raw pixels as `export_saved_model`'s does, and gives the model's output.
@@ -46,9 +55,10 @@ def export_file(
         raise ValueError(f'Representative images are for format="litert". Received: format={format!r}')
     if importlib.util.find_spec(_EXPORTERS[format]) is None:
         raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
-    target = new_version(pathlib.Path(base_path) / (name or model.name), version)
-    model = model if preprocessing is None else put_in_front(preprocessing, model)
-    with written_beside(target) as beside:
+    name = name or model.name
+    check_version(base_path, name, version)
+    model = put_in_front(preprocessing, model)
+    with new_version(base_path, name, version) as (target, beside):
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)
         copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]

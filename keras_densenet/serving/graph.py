@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.layers import Preprocess
-from keras_densenet.models import fold
+from keras_densenet.models import DenseNetModel, fold
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -14,7 +14,7 @@ class Served:
     Args:
         model: a functional Keras model with one image input that ends in a `Dense` classifier.
         preprocessing: a Keras layer from raw pixels to what `model` takes, or the mode of a `layers.Preprocess`; None
-            if it takes raw pixels.
+            for what the model is known to need.
         labels: names of the classes. Default: their numbers.
         top_k: how many classes `top_labels` and `top_scores` have.
         levels: names of pyramid features that the signature `features` gives.
@@ -34,7 +34,7 @@ class Served:
     """
 
     def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
-        self.model = model if preprocessing is None else put_in_front(preprocessing, model, size)
+        self.model = put_in_front(preprocessing, model, size)
         self.labels = _check_labels(model, labels)
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
@@ -146,10 +146,21 @@ def _check_size(own, size):
 
 
 def put_in_front(preprocessing, model, resized=None):
-    """The layer and the model's own layers as one functional model; a mode is a `Preprocess` that resizes."""
+    """The layer and the model's own layers as one functional model; a mode is a `Preprocess` that resizes.
+
+    Without one it is the mode of the weights, if that is known and nothing of the kind is in front of the model yet.
+    """
+    is_ours = isinstance(model, DenseNetModel)
+    if preprocessing is None and is_ours and not model.is_preprocessed:
+        preprocessing = model.preprocessing
+    if preprocessing is None:
+        return model
     *size, channels = model.input_shape[1:]
     if isinstance(preprocessing, (str, dict)):
-        preprocessing = Preprocess(preprocessing, resized or (None if None in size else size), name="preprocess")
+        resized = resized or (None if None in size else size)
+        if is_ours:
+            return model.with_preprocessing(preprocessing, resized)
+        preprocessing = Preprocess(preprocessing, resized, name="preprocess")
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
     image = keras.Input((*([None, None] if None not in given else size), channels), name="image")
     outputs = []

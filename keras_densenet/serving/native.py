@@ -6,10 +6,14 @@ import functools
 import importlib.util
 import math
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
+
+from keras_densenet.types import Array, Path
 
 
 class NativeModel:
@@ -22,7 +26,7 @@ class NativeModel:
         ValueError: if TensorFlow does not load it; says why.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         c = self._c = _library()
         self._graph, options, buffer = c.TF_NewGraph(), c.TF_NewSessionOptions(), c.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(b"serve")
@@ -38,7 +42,7 @@ class NativeModel:
             name: signature for name, signature in meta_graph.signature_def.items() if not name.startswith("__")
         }
 
-    def run(self, signature, inputs, outputs=None):
+    def run(self, signature: str, inputs: Mapping[str, Any], outputs: Iterable[str] | None = None) -> dict[str, Array]:
         """Runs a signature.
 
         Args:
@@ -71,7 +75,7 @@ class NativeModel:
         )
         return dict(zip(names, values, strict=True))
 
-    def close(self):
+    def close(self) -> None:
         """Frees what the model holds; it cannot be run any more."""
         with self._status("The model cannot be closed") as status:
             self._c.TF_DeleteSession(self._session, status)

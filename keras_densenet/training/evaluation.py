@@ -5,14 +5,17 @@ import dataclasses
 import itertools
 import json
 import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.data import evaluation_batches, read_images
+from keras_densenet.data import Split, evaluation_batches, read_images
 from keras_densenet.files import written_beside
 from keras_densenet.training.curves import draw_confusion
+from keras_densenet.types import Array, Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,33 +32,40 @@ class Evaluation:
     loss: float
     top1: float
     top5: float
-    confusion: np.ndarray
+    confusion: Array
     labels: list[str]
 
     @property
-    def images(self):
+    def images(self) -> Array:
         """Number of images of each class."""
         return self.confusion.sum(1)
 
     @property
-    def class_accuracy(self):
+    def class_accuracy(self) -> Array:
         """Top-1 accuracy of each class; NaN where there are no images."""
         return np.diag(self.confusion) / np.where(self.images, self.images, np.nan)
 
-    def write(self, folder):
+    def write(self, folder: Path) -> None:
         """Writes `evaluation.json`, `classes.csv`, `confusion.csv` and `confusion.png`."""
         folder, figures = pathlib.Path(folder), {"loss": self.loss, "top1": self.top1, "top5": self.top5}
         with written_beside(folder / "evaluation.json") as path:
             path.write_text(json.dumps({**figures, "images": int(self.images.sum())}, indent=2) + "\n")
         rows = zip(self.labels, self.images, self.class_accuracy, strict=True)
         _write_csv(folder / "classes.csv", [("class", "images", "accuracy"), *rows])
-        rows = ([label, *row] for label, row in zip(self.labels, self.confusion, strict=True))
-        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *rows])
+        counts = ([label, *row] for label, row in zip(self.labels, self.confusion, strict=True))
+        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *counts])
         with written_beside(folder / "confusion.png") as path:
             draw_confusion(self.confusion, self.labels, path)
 
 
-def evaluate(model, split, labels, batch_size=64, ten_crop=False, track=lambda batches: batches):
+def evaluate(
+    model: keras.Model,
+    split: Split,
+    labels: Sequence[str],
+    batch_size: int = 64,
+    ten_crop: bool = False,
+    track: Callable[[tf.data.Dataset], Iterable[Any]] = lambda batches: batches,
+) -> Evaluation:
     """Compares a network with the labels of images.
 
     Args:
@@ -86,7 +96,12 @@ def evaluate(model, split, labels, batch_size=64, ten_crop=False, track=lambda b
     return Evaluation(total / count, np.trace(confusion) / count, within5 / count, confusion, list(labels))
 
 
-def predict(model, paths, batch_size=64, bad=None):
+def predict(
+    model: keras.Model,
+    paths: Iterable[Path],
+    batch_size: int = 64,
+    bad: Callable[[Exception], None] | None = None,
+) -> Iterator[tuple[Path, Array]]:
     """Asks a network about image files, a batch at a time.
 
     Args:

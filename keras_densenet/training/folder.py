@@ -1,21 +1,22 @@
 """A run's folder: what it holds, and how it outlives its process."""
 
+import contextlib
 import csv
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
 import platform
 import shutil
 import zipfile
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import written_beside
+from keras_densenet.files import locked, sweep, written_beside
 from keras_densenet.training.curves import draw_curves
+from keras_densenet.types import Path
 
 
 @dataclasses.dataclass
@@ -46,19 +47,16 @@ class RunFolder:
 
     def __init__(self, path, writes=True):
         self.path, self.writes = pathlib.Path(path), writes
+        self._lock = contextlib.ExitStack()
         if not writes:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.enter_context(locked(self.path, wait=False))
         except BlockingIOError:
-            os.close(self._lock)
             raise ValueError(
                 f"Another process trains in {str(self.path)!r}: wait for it, or give another --out"
             ) from None
-        for rest in self.path.glob(".*.*-*"):  # of a process that was killed while it wrote
-            shutil.rmtree(rest, ignore_errors=True)
+        sweep(self.path, "*.*")
 
     def claim(self, arguments, labels, devices):
         """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds."""
@@ -128,8 +126,7 @@ class RunFolder:
 
     def close(self):
         """Lets other processes train in the folder."""
-        if self.writes:
-            os.close(self._lock)
+        self._lock.close()
 
     def _write(self, name, write):
         if self.writes:
@@ -150,7 +147,7 @@ def read_json(path):
         raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
 
 
-def model_file(path):
+def model_file(path: Path) -> pathlib.Path:
     """The `.keras` file that a path means: itself, or `model.keras` of a run's folder."""
     path = pathlib.Path(path)
     file = path / "model.keras" if path.is_dir() else path
@@ -162,7 +159,7 @@ def model_file(path):
     return file
 
 
-def load_model(path):
+def load_model(path: Path) -> tuple[keras.Model, list[str]]:
     """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
 
     Returns:
@@ -176,7 +173,7 @@ def load_model(path):
     return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
 
 
-def load_record(path):
+def load_record(path: Path) -> dict[str, Any]:
     """What `run.json` holds beside the model that a path means, a dict; empty where there is none."""
     return read_json(model_file(path).parent / "run.json") or {}
 

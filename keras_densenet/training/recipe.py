@@ -1,7 +1,7 @@
 """How a network is trained, as data."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 
@@ -70,17 +70,17 @@ class Recipe:
             raise ValueError(f'warmup_epochs needs schedule="cosine". Received: warmup_epochs={self.warmup_epochs}')
 
     @property
-    def dropout(self):
+    def dropout(self) -> float:
         """The rate of dropout: the paper's 0.2 where images are not varied, unless `dropout_rate` says otherwise."""
         if self.dropout_rate is None:
             return 0.2 if self.augmentation == "none" else 0.0
         return self.dropout_rate
 
-    def variation(self):
+    def variation(self) -> Augmentation:
         """The `Augmentation` of the training images."""
         return Augmentation(self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix)
 
-    def learning_rates(self, steps):
+    def learning_rates(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
         """The schedule of the learning rate, for epochs of so many steps."""
         total, warmup = self.epochs * steps, round(min(self.warmup_epochs, self.epochs - 1) * steps)
         schedules = keras.optimizers.schedules
@@ -92,7 +92,7 @@ class Recipe:
             return schedules.CosineDecay(self.learning_rate, total)
         return schedules.CosineDecay(0.0, total - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
 
-    def optimizer(self, updates):
+    def optimizer(self, updates: int) -> PaperSGD:
         """The optimizer, for epochs of so many updates."""
         return PaperSGD(
             self.learning_rates(updates * self.accumulate),  # Keras counts and averages parts of updates as steps
@@ -104,7 +104,7 @@ class Recipe:
         )
 
 
-_STEPS = {"schedule": "steps", "drops": (0.5, 0.75)}
+_STEPS: dict[str, Any] = {"schedule": "steps", "drops": (0.5, 0.75)}
 RECIPES = {
     "short": Recipe(warmup_epochs=2.0),
     "cifar": Recipe(epochs=300, augmentation="cifar", **_STEPS),

@@ -7,16 +7,20 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_densenet.data import evaluation_batches, training_steps, training_stream
+from keras_densenet.data import Splits, evaluation_batches, training_steps, training_stream
 from keras_densenet.models import DenseNet
 from keras_densenet.training.build import build
 from keras_densenet.training.folder import Progress, RunFolder
 from keras_densenet.training.loop import Loop, figures
+from keras_densenet.training.recipe import Recipe
 from keras_densenet.training.strategy import check_same_place, distributed, is_chief, lost_worker_told, uses_xla
+from keras_densenet.types import Path
 
 
 class Terminated(SystemExit):
@@ -24,8 +28,17 @@ class Terminated(SystemExit):
 
 
 def train(
-    network, data, splits, recipe, folder, callbacks=(), strategy=None, weights=None, freeze=None, constructor=DenseNet
-):
+    network: Mapping[str, Any],
+    data: str,
+    splits: Splits,
+    recipe: Recipe,
+    folder: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+    weights: Path | None = None,
+    freeze: str | None = None,
+    constructor: Callable[..., keras.Model] = DenseNet,
+) -> dict[str, Any]:
     """Trains a network, or goes on with the run that `folder` holds.
 
     The folder gets `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `model.keras` (the last
@@ -59,8 +72,14 @@ def train(
     strategy = strategy or tf.distribute.get_strategy()
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
     steps = updates * recipe.accumulate
-    arguments = {"network": {**network, "dropout_rate": recipe.dropout}, "kind": constructor.__name__, "data": data}
-    arguments |= {"recipe": dataclasses.asdict(recipe), "weights": weights and str(weights), "freeze": freeze}
+    arguments = {
+        "network": {**network, "dropout_rate": recipe.dropout},
+        "kind": constructor.__name__,
+        "data": data,
+        "recipe": dataclasses.asdict(recipe),
+        "weights": weights and str(weights),
+        "freeze": freeze,
+    }
     arguments = json.loads(json.dumps(arguments))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
         state = run.claim(arguments, splits.labels, {"replicas": strategy.num_replicas_in_sync, "xla": xla})

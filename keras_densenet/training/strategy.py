@@ -7,12 +7,13 @@ import os
 import tensorflow as tf
 
 from keras_densenet import ops
+from keras_densenet.training.recipe import Recipe
 
 _MANY = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
-def make_strategy(name="none", sync_statistics=False):
+def make_strategy(name: str = "none", sync_statistics: bool = False) -> tf.distribute.Strategy:
     """Makes the `tf.distribute.Strategy` to train under. For many workers, call it before anything of TensorFlow runs.
 
     Args:
@@ -59,7 +60,7 @@ def is_chief(strategy):
     return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or strategy.extended.should_checkpoint
 
 
-def uses_xla(recipe, strategy):
+def uses_xla(recipe: Recipe, strategy: tf.distribute.Strategy) -> bool:
     """Whether steps are compiled with XLA: wherever it can, unless the recipe says otherwise.
 
     Raises:

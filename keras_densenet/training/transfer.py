@@ -1,9 +1,14 @@
 """Transfer learning: a network that knows other images learns new classes from few."""
 
+from collections.abc import Sequence
+
 import keras
+import tensorflow as tf
+
+from keras_densenet.models import DenseNetModel
 
 
-def freeze(model, until="all"):
+def freeze(model: DenseNetModel, until: str | None = "all") -> DenseNetModel:
     """Freezes a DenseNet up to a stage and unfreezes the rest.
 
     Frozen layers normalise with their moving statistics and change neither them nor their weights. A compiled model
@@ -31,22 +36,22 @@ def freeze(model, until="all"):
 
 
 def fine_tune(
-    model,
-    train_data,
-    validation_data,
+    model: DenseNetModel,
+    train_data: tf.data.Dataset,
+    validation_data: tf.data.Dataset,
     *,
-    until=None,
-    head_epochs=5,
-    epochs=20,
-    learning_rate=1e-3,
-    weight_decay=1e-4,
-    patience=3,
-    loss=None,
-    steps_per_epoch=None,
-    jit_compile=True,
-    callbacks=(),
-    verbose="auto",
-):
+    until: str | None = None,
+    head_epochs: int = 5,
+    epochs: int = 20,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    patience: int = 3,
+    loss: str | keras.losses.Loss | None = None,
+    steps_per_epoch: int | None = None,
+    jit_compile: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> dict[str, list[float]]:
     """Trains the classifier on the frozen backbone, then the network at a tenth of the rate; keeps the best weights.
 
     Both phases use AdamW and stop early. The weights at the end are those of the epoch with the lowest validation loss
@@ -89,7 +94,8 @@ def fine_tune(
     if loss is None:
         logits = model.layers[-1].activation is keras.activations.linear
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    history, best, weights = {}, float("inf"), model.get_weights()
+    history: dict[str, list[float]] = {}
+    best, weights = float("inf"), model.get_weights()
     for frozen, count, rate in (("all", head_epochs, learning_rate), (until, epochs, learning_rate / 10)):
         if not count:
             continue

@@ -120,7 +120,7 @@ _ROWS = [
 CHECKPOINTS = {row.name: row for row in _ROWS}
 
 
-def list_weights(network=None):
+def list_weights(network: str | None = None) -> list[str]:
     """Names of the published checkpoints that `weights=` and `load_weights` know.
 
     Args:

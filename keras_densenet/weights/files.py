@@ -4,9 +4,11 @@ import dataclasses
 import os
 import re
 
+import keras
 import numpy as np
 
 from keras_densenet.files import written_beside
+from keras_densenet.types import Path
 from keras_densenet.weights import catalogue, containers, layouts
 from keras_densenet.weights.download import fetch
 
@@ -17,7 +19,7 @@ _ENDINGS = {
 }
 
 
-def load_weights(model, source, skip_mismatch=False):
+def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) -> list[str]:
     """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
 
     Names, shapes and values are all checked first. Statistics that a foreign file keeps for every reader are turned
@@ -67,7 +69,7 @@ def load_weights(model, source, skip_mismatch=False):
     return skipped
 
 
-def save_weights(model, path, layout=layouts.OURS):
+def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> None:
     """Writes a DenseNet's weights for this package or another framework, in float32.
 
     Args:

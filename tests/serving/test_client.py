@@ -1,3 +1,5 @@
+import base64
+import socket
 import threading
 import time
 
@@ -5,8 +7,10 @@ import keras
 import numpy as np
 import pytest
 import requests
+from typer.testing import CliRunner
 
 import keras_densenet as kd
+from keras_densenet.cli import app
 from keras_densenet.serving import connect
 from tests.serving.conftest import LABELS
 from tests.serving.files import encode
@@ -56,6 +60,44 @@ def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
     rows, columns = ask({"instances": values})["predictions"], ask({"inputs": {"image": values}})["outputs"]
     np.testing.assert_allclose([row["probabilities"] for row in rows], columns["probabilities"])
     assert [row["label"] for row in rows] == columns["label"]
+
+
+def test_rows_of_files_come_in_base64(server, exported):
+    files = [{"b64": base64.b64encode(encode(pixels)).decode()} for pixels in exported.pixels[:3]]
+    for rows in (files, [{"image_bytes": file} for file in files]):
+        body = {"signature_name": "image_bytes", "instances": rows}
+        found = requests.post(server.rest_url + ":predict", json=body, timeout=20).json()["predictions"]
+        np.testing.assert_allclose([row["probabilities"] for row in found], exported.probabilities[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_command_prints_the_labels_and_what_is_wrong_with_an_image(server, exported, tmp_path, protocol):
+    (tmp_path / "good.png").write_bytes(encode(exported.pixels[0]))
+    (tmp_path / "bad.png").write_bytes(b"no image")
+
+    def ask(*names):
+        arguments = ["request", getattr(server, protocol), *(str(tmp_path / name) for name in names), "--top", "2"]
+        return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+    result = ask("good.png")
+    assert result.exit_code == 0, result.output
+    best = np.argsort(-exported.probabilities[0], kind="stable")[:2]
+    told = "  ".join(f"{LABELS[index]} {exported.probabilities[0][index]:.1%}" for index in best)
+    assert told in result.output
+    both = ask("good.png", "bad.png")
+    assert both.exit_code == 1
+    assert told in both.output
+    assert "neither JPEG nor PNG" in both.output
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_keeps_silent_is_given_up(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = connect(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/net", timeout=0.3)
+        started = time.monotonic()
+        with pytest.raises(ConnectionError, match="does not answer"):
+            client.predict("image_bytes", {"image_bytes": [b""]})
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -1,7 +1,9 @@
+import concurrent.futures
 import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -12,21 +14,22 @@ from tensorflow_serving.config import model_server_config_pb2
 import keras_densenet as kd
 from keras_densenet import serving
 from keras_densenet.serving.check import operations
+from keras_densenet.serving.export import new_version
 from tests import tiny
 from tests.serving.conftest import LABELS
 from tests.serving.files import encode
 
 # Operations that TensorFlow has had for years; a new one may be unknown to a server that lags behind.
 ALLOWED = """
-    Add AddV2 Any AssignVariableOp AvgPool BatchDatasetV2 BiasAdd Cast ConcatV2 ConcatenateDataset Const Conv2D
-    DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape Fill
-    FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If IgnoreErrorsDataset LessEqual LogicalAnd
-    LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Minimum Mul NoOp Pack Pad ParallelMapDatasetV2
-    PartitionedCall Placeholder Prod
-    Range ReadVariableOp RealDiv Relu Reshape ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select
-    SelectV2 Shape ShardedFilename Sigmoid Size Softmax Squeeze StatefulPartitionedCall StatelessIf
-    StaticRegexFullMatch StridedSlice StringFormat StringJoin StringSplitV2 Sub Substr Sum TensorDataset
-    TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp Where ZerosLike
+    Abs Add AddV2 All Any Assert AssignVariableOp AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Cast ConcatV2
+    ConcatenateDataset Const Conv2D DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims
+    ExtractJpegShape Fill FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If
+    IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Min Minimum
+    Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod Range ReadVariableOp RealDiv Relu Reshape
+    ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
+    Softmax Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMatch StridedSlice StringFormat StringJoin
+    StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack
+    VarHandleOp VarIsInitializedOp Where ZerosLike
 """
 
 
@@ -84,6 +87,21 @@ def test_the_graph_is_small_and_has_only_long_established_operations(exported):
     assert not any("_XlaMustCompile" in function.attr for function in exported.native.graph.library.function)
 
 
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ({"stem": "cifar", "kind": "plain"}, {"preprocessing": "caffe"}),
+        ({"stem": "imagenet", "input_shape": (None, None, 3)}, {"preprocessing": "torch", "size": (19, 16)}),
+        ({"stem": "imagenet"}, {"folded": False}),
+    ],
+    ids=["any plain network", "resizing", "not folded"],
+)
+def test_other_exports_have_no_other_operations(tmp_path, network, options):
+    native = serving.NativeModel(kd.export_saved_model(tiny.network(**network), tmp_path, "net", **options))
+    assert not set(operations(native.graph)) - set(ALLOWED.split())
+    native.close()
+
+
 def test_the_inference_form_is_served_unless_told_otherwise_and_xla_when_asked(exported, tmp_path):
     folder = kd.export_saved_model(exported.model, tmp_path, "net", folded=False, xla=True)
     model = serving.NativeModel(folder)
@@ -111,6 +129,20 @@ def test_a_network_of_any_size_serves_any_size(tmp_path, sized_by):
     expected = model(image[None, ..., None].astype("float32"))
     np.testing.assert_allclose(answer["logits"], expected, rtol=1e-4, atol=1e-4)
     native.close()
+
+
+def test_preprocessing_that_the_weights_are_known_to_need_is_put_in_front_once(tmp_path):
+    model = tiny.network(stem="imagenet")
+    model.preprocessing = "torch"
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 19, 16, 3)).astype("float32")
+    expected = model(kd.preprocess_input(pixels, "torch"))
+    for given in (model, model.with_preprocessing()):
+        native = serving.NativeModel(kd.export_saved_model(given, tmp_path, "net"))
+        found = native.run("serving_default", {"image": pixels})["probabilities"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        native.close()
+    with pytest.raises(ValueError, match="trained behind mode='torch'"):
+        kd.export_saved_model(model, tmp_path, "net", preprocessing="caffe")
 
 
 def test_labels_card_and_the_servers_configuration_lie_beside_it(exported):
@@ -199,3 +231,17 @@ for seed in range(10):
     assert versions
     for version in versions:
         serving.check_saved_model(version)
+    last = kd.export_saved_model(tiny.network(), tmp_path, "net")  # sweeps away what the others left
+    assert {path.name for path in (tmp_path / "net").iterdir()} == {path.name for path in [*versions, last]}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):
+    def write(number):
+        with new_version(tmp_path, "net") as (target, beside):
+            beside.mkdir()
+            time.sleep(0.2)
+        return target.name
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(write, range(4))) == ["1", "2", "3", "4"]

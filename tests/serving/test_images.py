@@ -79,14 +79,16 @@ def test_each_bad_file_is_told_and_leaves_zeros(decode):
     whole = encode(_picture())
     huge = encode(np.zeros((400, 300), "uint8"), "JPEG")
     animated = encode(_picture(), "GIF", save_all=True, append_images=[Image.new("RGB", SIZE)])
-    images, ok, error = decode[0]([whole, b"", b"text", animated, huge, bomb(), whole[:50], whole[:20]])
-    assert ok.tolist() == [True] + [False] * 7
+    images, ok, error = decode[0](
+        [whole, b"", b"text", animated, huge, bomb(), whole[:50], whole[:20], bomb(2**32 - 1)]
+    )
+    assert ok.tolist() == [True] + [False] * 8
     assert [message.decode() for message in error] == [
         "",
         *["neither JPEG nor PNG"] * 3,
         "300x400 pixels are more than 100,000",
         "60000x60000 pixels are more than 100,000",
-        *["cannot be decoded"] * 2,
+        *["cannot be decoded"] * 3,
     ]
     assert images[0].any()
     assert not images[1:].any()

@@ -103,7 +103,7 @@ def test_a_disk_that_is_too_small_is_named_before_training(stripes, tmp_path, mo
 
 
 def test_what_a_killed_process_was_writing_is_swept_away(stripes, finished, tmp_path):
-    rest = tmp_path / ".model.keras-x1"
+    rest = tmp_path / ".model.keras-x1y2z3__"
     rest.mkdir()
     (rest / "model.keras").write_bytes(b"half")
     RunFolder(tmp_path).close()

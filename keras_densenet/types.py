@@ -1,0 +1,22 @@
+"""Names of the types that many public signatures share."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Path = str | os.PathLike[str]
+Shape = tuple[int | None, ...]
+"""Of a tensor, with the batch in front; None is unknown."""
+ImageShape = tuple[int | None, int | None, int]
+"""`(height, width, channels)`; None is any."""
+Size = int | Sequence[int]
+"""Of an image in pixels: its side, or `(height, width)`."""
+Mode = str | Mapping[str, Any]
+"""Of `layers.Preprocess`: "torch", "caffe", "unit" or `{"mean": ..., "std": ...}`."""
+Activation = str | Callable[..., Any] | None
+"""As Keras takes it; None is linear."""
+Tensor = Any
+"""TensorFlow's, or a symbolic one of Keras; both packages are untyped."""
+Array = np.ndarray[Any, Any]

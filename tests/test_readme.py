@@ -1,0 +1,174 @@
+"""The README does what it says: its Python runs, its commands are commands, its tables are what commands make."""
+
+import functools
+import hashlib
+import http.server
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import tomllib
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import keras_densenet as kd
+from keras_densenet import training
+from keras_densenet.cli import app
+from tests import readme
+from tests.training import processes
+
+TRAINS = ("train", "quickstart")  # for hours, or in test_wheel.py
+ELSEWHERE = ("python3.11", ".venv/bin/pip", ".venv/bin/pytest", "docker")  # .ci/run installs; there is no server here
+
+
+class Published(http.server.BaseHTTPRequestHandler):
+    """Where weights are published, to a client: random ones, by the ending of their name."""
+
+    files: dict[str, bytes]
+
+    def do_HEAD(self):
+        self._answer(with_body=False)
+
+    def do_GET(self):
+        self._answer(with_body=True)
+
+    def _answer(self, with_body):
+        body = next((content for name, content in self.files.items() if self.path.endswith(name)), None)
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("ETag", f'"{hashlib.sha256(body or b"").hexdigest()}"')
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body or b"")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random weights of DenseNet-121 as timm and Keras publish them: a dict of paths."""
+    folder, model = tmp_path_factory.mktemp("weights"), kd.DenseNet121()
+    files = {name: folder / name for name in ("model.safetensors", "notop.h5", "keras.h5")}
+    kd.save_weights(model, files["model.safetensors"], layout="torchvision")
+    kd.save_weights(model, files["keras.h5"], layout="keras")
+    kd.save_weights(kd.DenseNet121(include_top=False), files["notop.h5"], layout="keras")
+    return files
+
+
+@pytest.fixture
+def published(weights):
+    """The URL of a server that has them where the catalogue's lie: the same clients fetch them."""
+    handler = type("Handler", (Published,), {"files": {name: path.read_bytes() for name, path in weights.items()}})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+# What readers bring: a few images of five classes. The hash of what Keras publishes is the one thing that differs.
+BEFORE = """
+import dataclasses, sys
+import numpy as np, tensorflow as tf
+from keras_densenet.weights import catalogue
+name = "keras-applications:densenet121.notop"
+catalogue.CHECKPOINTS[name] = dataclasses.replace(catalogue.CHECKPOINTS[name], url=sys.argv[1], hash=sys.argv[2])
+images = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3)).astype("float32")
+train_data = validation_data = tf.data.Dataset.from_tensors((images[:2], np.arange(2)))
+names = list("abcde")
+"""
+AFTER = """
+assert model.preprocessing == "torch"
+assert skipped == ["classifier/kernel", "classifier/bias"], skipped
+assert len(history["val_loss"]) > 5
+"""
+
+
+@pytest.mark.timeout(600)
+def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, weights, tmp_path):
+    md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
+    settings = {
+        "HF_ENDPOINT": published,
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "KERAS_HOME": str(tmp_path / "keras"),
+        "PYTHONPATH": str(readme.ROOT),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiled sooner
+    }
+    script = "\n".join([BEFORE, *readme.blocks("python"), AFTER])
+    (tmp_path / "work").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"{published}/notop.h5", f"md5:{md5}"],
+        cwd=tmp_path / "work",
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith(f"{kd.cost('densenet264').macs}\n")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["densenet121.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, weights):
+    """A folder with what the commands start from: a run, photos, a file of Keras' weights."""
+    folder, digits = tmp_path_factory.mktemp("place"), kd.data.load_digits()
+    recipe = training.Recipe(epochs=1, batch_size=256, xla=False)
+    training.train(processes.NETWORK, "digits", digits, recipe, folder / "runs/a")
+    (folder / "photos").mkdir()
+    Image.fromarray(digits.test.images[0, :, :, 0].astype("uint8")).save(folder / "photos/a.png")
+    shutil.copy(weights["keras.h5"], folder)
+    return folder
+
+
+OURS = [words for words in readme.commands() if words[0].endswith("keras-densenet")]
+
+
+@pytest.mark.parametrize("words", OURS, ids=" ".join)
+def test_a_command_is_understood_and_does_what_it_says(words, place, monkeypatch):
+    monkeypatch.chdir(place)
+    group = typer.main.get_command(app)
+    with group.make_context("keras-densenet", words[1:]) as context:
+        _, command, arguments = group.resolve_command(context, words[1:])
+        command.make_context(command.name, arguments).close()  # raises what a wrong option would
+    if words[1] in TRAINS or words[1] == "request":
+        return
+    result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    if "--out" in words:
+        assert (place / words[words.index("--out") + 1]).exists()
+
+
+def test_other_commands_are_known_and_their_extras_and_files_exist(place):
+    others = [words for words in readme.commands() if words not in OURS]
+    assert {words[0] for words in others} <= {*ELSEWHERE, "python"}
+    scripts = [words[1] for words in others if words[0] == "python" and words[1] != "-m"]
+    text = readme.FILE.read_text()
+    extras = tomllib.loads((readme.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    found = re.findall(r"'(?:keras-densenet|\.)\[(\w+)\]'", text)
+    assert len(found) > 3
+    assert set(found) <= set(extras)
+    modules = re.findall(r"python -m (\w+\.\w+)", text)
+    assert len(modules) > 3
+    assert all(map(importlib.util.find_spec, modules))
+    for script in [*scripts, *re.findall(r"`python (\S+\.py)\b", text)]:
+        assert (readme.ROOT / script).is_file()
+
+
+def test_names_in_the_text_exist():
+    for path in re.findall(r"`?kd\.([A-Za-z_][\w.]*)", readme.FILE.read_text()):
+        functools.reduce(getattr, path.rstrip(".").split("."), kd)
+
+
+@pytest.mark.parametrize("command", readme.made())
+def test_what_a_command_makes_is_in_the_text(command):
+    """Otherwise: python -m tests.readme."""
+    assert readme.made()[command] == readme.output_of(command)

@@ -1,0 +1,46 @@
+"""The public surface has type hints, which a type checker sees; that they are right is mypy's part."""
+
+import importlib
+import inspect
+import pathlib
+
+import pytest
+
+import keras_densenet
+
+PACKAGES = ["", ".data", ".layers", ".models", ".serving", ".training", ".weights"]
+SPECIAL = ("__call__", "__getitem__", "__init__", "__len__")
+
+
+def _public():
+    """The public functions, and of the public classes the methods where they come up first."""
+    for package in PACKAGES:
+        module = importlib.import_module(f"keras_densenet{package}")
+        for thing in (getattr(module, name) for name in module.__all__):
+            if inspect.isclass(thing):
+                yield from filter(inspect.isfunction, _methods(thing))
+            elif inspect.isfunction(thing):
+                yield thing
+
+
+def _methods(kind):
+    parents = [c for c in kind.__mro__ if c.__module__.startswith("keras_densenet") and not c.__name__.startswith("_")]
+    methods = {name: method for parent in parents for name, method in vars(parent).items()}
+    for name, method in methods.items():
+        is_default = getattr(method, "__name__", "") == "<lambda>"
+        if (name in SPECIAL or not name.startswith("_")) and not is_default:
+            wrapped = [getattr(method, attribute, None) for attribute in ("fget", "func", "__func__")]
+            yield next(filter(None, wrapped), method)
+
+
+@pytest.mark.parametrize("function", sorted(set(_public()), key=lambda f: (f.__module__, f.__qualname__)), ids=str)
+def test_a_public_function_is_annotated_throughout(function):
+    signature = inspect.signature(function)
+    bare = [name for name, parameter in signature.parameters.items() if parameter.annotation is parameter.empty]
+    assert not set(bare) - {"self", "cls"}
+    assert signature.return_annotation is not signature.empty
+    inspect.get_annotations(function, eval_str=True)  # every name in them is one
+
+
+def test_type_checkers_are_told_that_there_are_types():
+    assert (pathlib.Path(keras_densenet.__file__).parent / "py.typed").is_file()
