@@ -105,16 +105,12 @@ def markdown():
         lines.append(f"| {' | '.join([*figures, *(f'{1000 * step:.0f} ms' for step in steps)])} |")
     gains = [float(ordinary[key]) / float(ours[key]) for key in ("batch 1, s", "batch 8, s")]
     p50, p99 = (1000 * float(ours[f"{name}, s"]) for name in ("p50", "p99"))
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"That is {gains[0]:.2f}x the throughput at batch 1 and {gains[1]:.2f}x at batch 8. {CLIENTS} clients that "
-            "send one image after",
-            f"another over gRPC on loopback wait {p50:.0f} ms (median; 99 %: {p99:.0f} ms) and get "
-            f"{float(ours['images/s']):.0f} images per second. {about.split(';')[0]}.",
-        ]
+    text = (
+        f"That is {gains[0]:.2f}x the throughput at batch 1, {gains[1]:.2f}x at batch 8. Where {CLIENTS} clients send "
+        f"one image after another over gRPC\non loopback, one waits {p50:.0f} ms for its answer (median; 99 %: "
+        f"{p99:.0f} ms), and {float(ours['images/s']):.0f} images per second are answered. {about.split(';')[0]}."
     )
+    return "\n".join([*lines, "", text])
 
 
 if __name__ == "__main__":

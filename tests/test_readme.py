@@ -91,7 +91,7 @@ assert len(history["val_loss"]) > 5
 """
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, weights, tmp_path):
     md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
     settings = {
@@ -110,7 +110,7 @@ def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, wei
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith(f"{kd.cost('densenet264').macs}\n")
