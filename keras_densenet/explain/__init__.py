@@ -3,7 +3,7 @@
 from keras_densenet.explain.cam import METHODS, ClassActivation, grad_cam, overlay
 from keras_densenet.explain.describe import StageRow, describe, stage_seconds
 from keras_densenet.explain.drawing import draw_network, draw_reuse
-from keras_densenet.explain.gradient import gradient_flow
+from keras_densenet.explain.gradient import KernelGradient, gradient_flow
 from keras_densenet.explain.network import flat
 from keras_densenet.explain.reuse import BlockReuse, feature_reuse, observations
 
@@ -11,6 +11,7 @@ __all__ = [
     "METHODS",
     "BlockReuse",
     "ClassActivation",
+    "KernelGradient",
     "StageRow",
     "describe",
     "draw_network",

@@ -163,8 +163,8 @@ def _channel_weights(features, gradient, method):
     """`(batch, 1, 1, channels)`."""
     if method == "grad-cam":
         return tf.reduce_mean(gradient, (1, 2), keepdims=True)
-    # Of exp(score), as in the paper: its own factor exp(score) is the same for all and cancels.
-    total = tf.reduce_sum(features, (1, 2), keepdims=True)
+    # Of exp(score), as in the paper, whose own factor cancels. It knows no negative features, which a block's may be.
+    total = tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
     alpha = tf.math.divide_no_nan(gradient**2, 2 * gradient**2 + total * gradient**3)
     return tf.reduce_sum(alpha * tf.nn.relu(gradient), (1, 2), keepdims=True)
 

@@ -1,8 +1,24 @@
 """How strongly the loss' gradient reaches each layer."""
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+class KernelGradient(NamedTuple):
+    """The gradient that reaches one kernel: the kernel's path and shape, the norms of gradient and kernel."""
+
+    path: str
+    shape: tuple[int, ...]
+    norm: float
+    kernel_norm: float
+
+    @property
+    def relative(self):
+        """The norm of the gradient by that of the kernel, which takes the kernel's size out of it."""
+        return self.norm / self.kernel_norm
 
 
 def gradient_flow(model, images, labels):
@@ -17,12 +33,12 @@ def gradient_flow(model, images, labels):
         labels: `(batch,)` integers.
 
     Returns:
-        A list of `(path, kernel shape, norm)` for every trainable kernel, from the first layer to the last; the norm is
-        that of the gradient of the mean cross-entropy, over the whole kernel.
+        A list with a `KernelGradient` of the mean cross-entropy for every trainable kernel, from the first layer to the
+        last.
 
     Example:
-        >>> for path, shape, norm in keras_densenet.explain.gradient_flow(model, images, labels):
-        ...     print(path, norm)
+        >>> for kernel in keras_densenet.explain.gradient_flow(model, images, labels):
+        ...     print(kernel.path, kernel.norm)
     """
     trainable = [variable.value for variable in model.trainable_variables]
     others = [variable.value for variable in model.non_trainable_variables]
@@ -31,8 +47,11 @@ def gradient_flow(model, images, labels):
         outputs, _ = model.stateless_call(trainable, others, tf.convert_to_tensor(images), training=True)
         loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, outputs))
     gradients = tape.gradient(loss, trainable)
+    found = zip(model.trainable_variables, trainable, gradients, strict=True)
     return [
-        (variable.path, tuple(variable.shape), float(np.linalg.norm(gradient.numpy())))
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+        KernelGradient(
+            variable.path, tuple(variable.shape), *(float(np.linalg.norm(part)) for part in (gradient, value))
+        )
+        for variable, value, gradient in found
         if variable.path.endswith("kernel") and gradient is not None
     ]

@@ -23,6 +23,8 @@ def test_norms_are_those_of_keras_own_layers_and_nothing_moves(kind):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, plain(images, training=True)))
     expected = [np.linalg.norm(part) for part in tape.gradient(loss, [kernel.value for kernel in kernels])]
-    assert [shape for _, shape, _ in found] == [tuple(kernel.shape) for kernel in kernels]
-    np.testing.assert_allclose([norm for *_, norm in found], expected, rtol=1e-3)
-    assert found[1][0] == "block1/layer1_conv1_kernel"
+    assert [kernel.shape for kernel in found] == [tuple(kernel.shape) for kernel in kernels]
+    np.testing.assert_allclose([kernel.norm for kernel in found], expected, rtol=1e-3)
+    assert found[1].path == "block1/layer1_conv1_kernel"
+    norm = np.linalg.norm(model.get_layer("block1").h[0][2].numpy())
+    assert found[1].relative == pytest.approx(found[1].norm / norm)
