@@ -52,7 +52,9 @@ def measure(wiring, depth, seed, splits):
     mean, std = data.mean_and_std(splits.train)
     images, validation = ((part.images - mean) / std for part in (splits.train, splits.validation))
     model = build(wiring, depth, images.shape[1:], len(splits.labels))
-    model.compile(keras.optimizers.SGD(0.1, 0.9, nesterov=True), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.SGD(0.1, 0.9, nesterov=True), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     rows = []
     for moment in MOMENTS:
         if moment != MOMENTS[0]:
