@@ -4,7 +4,7 @@
 
 Every run takes the same number of updates: a part of the training images is repeated to the length of all. Seeds draw
 the part (of every class its share), the weights, the order and the shifts. Called again, it goes on where it was
-interrupted: the runs are kept in `runs/data_efficiency`. A quarter of an hour.
+interrupted: the runs are kept in `runs/data_efficiency`. Six minutes.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from keras_densenet import data, training
 from keras_densenet.data.splits import hold_out, subset
 from keras_densenet.explain.drawing import new_figure, save_figure
 
+SIZE = 16  # twice the digits' own
 SHARES = (0.05, 0.1, 0.25, 1.0)
 DENSE = {"depth": 22, "growth_rate": 12}
-RECIPE = training.Recipe(epochs=6, batch_size=32, warmup_epochs=1.0, xla=False)
+RECIPE = training.Recipe(epochs=8, batch_size=32, warmup_epochs=1.0, xla=False)
 
 
 def part(splits, share, seed):
@@ -51,7 +52,7 @@ def contestants(shape, classes):
 
 def run(seeds):
     """Trains all, or reads what is trained: a row for each run."""
-    splits, rows = data.load_digits(), []
+    splits, rows = data.load("digits", image_size=SIZE), []
     networks = contestants(splits.train.images.shape[1:], len(splits.labels))
     for seed in seeds:
         for share in SHARES:

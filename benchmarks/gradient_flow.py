@@ -4,7 +4,7 @@
 
 The three differ in how their layers (BN - ReLU - 3x3 convolution) are wired and in nothing else: same stem, same
 transitions between three stages. Measured are the norms of the gradients of all 3x3 kernels on one batch, at the start
-and after an epoch, for three seeds. Five minutes.
+and after an epoch, for three seeds. Two minutes.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from keras_densenet import data, explain
 from keras_densenet.explain.drawing import new_figure, save_figure
 
 WIRINGS = {"DenseNet": "tab:blue", "ResNet": "tab:orange", "plain chain": "tab:gray"}
+SIZE = 16  # twice the digits' own
 MOMENTS = ("at the start", "after an epoch")
 
 
@@ -37,7 +38,7 @@ def build(wiring, depth, shape, classes):
     x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False, kernel_initializer=he)(image)
     for stage in range(3):
         if stage:
-            x = keras.layers.AveragePooling2D()(layer(x, 16 * 2**stage, 1))
+            x = keras.layers.AveragePooling2D(2)(layer(x, 16 * 2**stage, 1))
         for _ in range((depth - 4) // 6):
             y = layer(layer(x, x.shape[-1]), x.shape[-1])
             x = keras.layers.Add()([x, y]) if wiring == "ResNet" else y
@@ -100,7 +101,7 @@ def draw(title, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=40, help="6n + 4")
-    options, splits, rows, accuracies = parser.parse_args(), data.load_digits(), [], {}
+    options, splits, rows, accuracies = parser.parse_args(), data.load("digits", image_size=SIZE), [], {}
     for wiring in WIRINGS:
         for seed in range(3):
             found, accuracy = measure(wiring, options.depth, seed, splits)

@@ -163,10 +163,9 @@ def _channel_weights(features, gradient, method):
     """`(batch, 1, 1, channels)`."""
     if method == "grad-cam":
         return tf.reduce_mean(gradient, (1, 2), keepdims=True)
-    # Of exp(score), as in the paper, whose own factor cancels. It knows no negative features, which a block's may be.
-    total = tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
-    alpha = tf.math.divide_no_nan(gradient**2, 2 * gradient**2 + total * gradient**3)
-    return tf.reduce_sum(alpha * tf.nn.relu(gradient), (1, 2), keepdims=True)
+    # The paper's alpha, g^2 / (2 g^2 + sum(A) g^3), where g > 0. It knows no negative features, which a block's may be.
+    positive, total = tf.nn.relu(gradient), tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
+    return tf.reduce_sum(positive / (2 + total * positive), (1, 2), keepdims=True)
 
 
 def _in_place(maps, size, front=None):
