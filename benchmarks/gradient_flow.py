@@ -101,9 +101,10 @@ def draw(title, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=40, help="6n + 4")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options, splits, rows, accuracies = parser.parse_args(), data.load("digits", image_size=SIZE), [], {}
     for wiring in WIRINGS:
-        for seed in range(3):
+        for seed in options.seeds:
             found, accuracy = measure(wiring, options.depth, seed, splits)
             rows += found
             accuracies.setdefault(wiring, []).append(accuracy)
@@ -117,7 +118,7 @@ def main():
             figures = f"{first:.3g}", f"{last:.3g}", f"{first / last:.3g}", f"{relative[0] / relative[1]:.3g}"
             accuracy = "" if moment == MOMENTS[0] else f"{np.mean(accuracies[wiring]):.1%}"
             table.add_row(wiring, moment, *figures, accuracy)
-    console.print(table, f"geometric means over layers and three seeds. {machine()}")
+    console.print(table, f"geometric means over the layers and {len(options.seeds)} seeds. {machine()}")
     title = f"gradient flow, L = {options.depth}"
     save(title, rows)
     draw(title, rows)

@@ -37,17 +37,17 @@ def reuse(
     network, _ = training.load_model(model)
     blocks = kd.feature_reuse(network, scaled)
     views.draw_reuse(blocks, out, str(model))
-    columns = "block", "layers: spread", "x_0 least", "x_0 / others", "read by", "spread", "late / early"
-    table = rich.table.Table(*columns, box=None)
+    columns = "block", "spread", "x_0 least", "chance", "x_0/others", "read by", "spread", "late/early"
+    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
     for row in views.observations(blocks):
-        figures = (row[name] for name in ("spread", "input_least", "input_weight"))
+        figures = (row[name] for name in ("spread", "input_least", "input_chance", "input_weight"))
         reader = row["reader"] or "", *(_figure(row[name]) for name in ("reader_spread", "reader_late"))
         table.add_row(row["block"], *map(_figure, figures), *reader)
     console.print(table)
     console.print(
         "spread: over how much of what it could read a layer spreads its weight, 1 for evenly over all; x_0 least: "
-        "share of the layers that give the block's input the least weight; x_0 / others: its weight by the others' "
-        "mean; late / early: weight of the last third of the sources by that of the first",
+        "share of the layers that give the block's input the least weight, and what chance would give; x_0/others: "
+        "its weight by the others' mean; late/early: weight of the last third of the sources by that of the first",
         highlight=False,
     )
     console.print(f"the map is in {out}", highlight=False)

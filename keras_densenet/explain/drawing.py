@@ -50,12 +50,11 @@ def draw_reuse(blocks, path, title=""):
     from matplotlib.patches import Rectangle
 
     cells = [len(block.readers) + 1 for block in blocks]
-    cell = min(0.5, 11 / sum(cells))
+    cell = min(0.42, 10 / sum(cells))
     figure = new_figure(cell * sum(cells) + 0.7 * len(blocks) + 1, cell * max(cells) + 1.7)
     for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False, width_ratios=cells)[0], blocks, strict=True):
         picture = axes.imshow(block.relative.T, cmap="viridis", vmin=0, vmax=1)
         axes.set_title(block.name)
-        axes.set_anchor("N")
         step = 1 + (len(block.readers) - 1) // 16
         for axis, names, ends in (
             (axes.xaxis, block.readers, {len(block.readers) - 1} if block.reader else set()),
@@ -70,6 +69,8 @@ def draw_reuse(blocks, path, title=""):
         for spine in axes.spines.values():
             spine.set_visible(False)
     figure.colorbar(picture, ax=figure.axes, label="mean |weight| / reader's largest", pad=0.01)
+    for axes in figure.axes[:-1]:
+        axes.set_anchor("N")
     figure.supxlabel("layer that reads", fontsize=10)
     figure.supylabel("layer that is read", fontsize=10)
     if title:

@@ -83,10 +83,10 @@ def observations(blocks):
     Returns:
         A list of dicts: `block`; `spread`, over how many of its sources a layer spreads its weight, mean over the
         layers, 1 if evenly over all (the exponential of the entropy of its shares, by the number of sources);
-        `input_least`, the share of the layers that give x_0 the least weight; `input_weight`, the weight of x_0 by the
-        mean of the other sources', mean over the layers; and of the whole block's reader: `reader`, its name,
-        `reader_spread`, and `reader_late`, the mean weight of the last third of the sources by that of the first third.
-        None where there is nothing to measure.
+        `input_least`, the share of the layers that give x_0 the least weight, and `input_chance`, that share if each
+        source had the same chance; `input_weight`, the weight of x_0 by the mean of the other sources', mean over the
+        layers; and of the whole block's reader: `reader`, its name, `reader_spread`, and `reader_late`, the mean weight
+        of the last third of the sources by that of the first third. None where there is nothing to measure.
     """
     return [_observed(block) for block in blocks]
 
@@ -128,6 +128,7 @@ def _observed(block):
         "block": block.name,
         "spread": _mean(map(_spread, own)),
         "input_least": _mean(row.argmin() == 0 for row in own),
+        "input_chance": _mean(1 / len(row) for row in own),
         "input_weight": _mean(row[0] / row[1:].mean() for row in own),
     }
     if not block.reader:

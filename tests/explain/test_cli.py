@@ -38,7 +38,7 @@ def _invoke(*arguments):
 def test_reuse_draws_the_map_and_tells_the_papers_observations(file, tmp_path):
     output = _invoke("explain", "reuse", file, "--out", tmp_path / "map.png")
     rows = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
-    assert rows["block1"][4] == "transition1"
+    assert rows["block1"][5] == "transition1"
     assert rows["block2"][1] == "classifier"  # one layer has no choice
     assert (tmp_path / "map.png").is_file()
     assert "x_0" in _invoke("explain", "reuse", file, "--scaled", "--out", tmp_path / "map.svg")

@@ -73,7 +73,7 @@ def test_observations_are_those_of_the_paper():
     nan, names = np.nan, ("input", "layer1", "layer2")
     weights = np.array([[5.0, nan, nan], [1, 3, nan], [1, 1, 4]])
     (found,) = explain.observations([explain.BlockReuse("b", weights, ("layer1", "layer2", "t"), names, "t")])
-    assert found["input_least"] == 1
+    assert (found["input_least"], found["input_chance"]) == (1, 0.5)
     assert found["input_weight"] == pytest.approx(1 / 3)
     assert found["spread"] == pytest.approx(0.25**-0.25 * 0.75**-0.75 / 2)
     assert found["reader_late"] == 4
