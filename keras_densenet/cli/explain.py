@@ -3,6 +3,7 @@
 import pathlib
 from typing import Annotated
 
+import numpy as np
 import rich.progress
 import rich.table
 import tensorflow as tf
@@ -12,7 +13,7 @@ from PIL import Image
 import keras_densenet as kd
 from keras_densenet import data, training
 from keras_densenet import explain as views
-from keras_densenet.cli.common import Model, app, console
+from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
 from keras_densenet.cli.predict import image_files
 from keras_densenet.files import written_beside
 
@@ -108,6 +109,38 @@ def _class(name, labels):
     if name.isdecimal() and int(name) < len(labels):
         return int(name)
     raise ValueError(f"--class must be the name of a class, or a number in 0..{len(labels) - 1}. Received: {name!r}")
+
+
+@explain.command()
+def gradients(
+    model: Model,
+    out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("gradients.png"),
+    source: Annotated[
+        str | None, typer.Option("--data", help="As for train. Default: what the run trained on.")
+    ] = None,
+    data_dir: DataDir = None,
+    count: Annotated[int, typer.Option("--images", min=2, help="Training images to take, in one batch.")] = 128,
+):
+    """Draw how strong a gradient reaches each layer in a training step.
+
+    Example: keras-densenet explain gradients runs/digits --out gradients.png
+    """
+    network, _ = training.load_model(model)
+    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
+    source = source or run.get("data")
+    if source is None:
+        raise ValueError("--data must be given for a model without a run.json beside it")
+    train = load_splits(source, None if None in size else size, data_dir=data_dir).train
+    kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
+    views.draw_gradients(kernels, out, str(model))
+    third = len(kernels) // 3 or 1
+    norms = np.log([kernel.norm for kernel in kernels])
+    early, late = np.exp([norms[:third].mean(), norms[-third:].mean()])
+    console.print(
+        f"{len(kernels)} kernels; geometric mean of the gradients' norms {early:.3g} in the first third, {late:.3g} in "
+        f"the last; the picture is in {out}",
+        highlight=False,
+    )
 
 
 @app.command()

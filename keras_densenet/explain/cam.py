@@ -42,7 +42,8 @@ def grad_cam(model, images, class_index=None, level=None, method="grad-cam", bat
         class_index: a class, or one for each image. Default: each image's most probable one.
         level: a name from `model.pyramid_outputs`. Default: the last, P5 of an ImageNet network, P2 of a CIFAR one.
             Earlier levels give finer maps of simpler features.
-        method: "grad-cam" or "grad-cam++".
+        method: "grad-cam" or "grad-cam++", which is made for features that are not negative: the last level's, behind
+            BN and ReLU. Those of a block have both signs.
         batch_size: images that are computed at once.
 
     Returns:
@@ -163,7 +164,7 @@ def _channel_weights(features, gradient, method):
     """`(batch, 1, 1, channels)`."""
     if method == "grad-cam":
         return tf.reduce_mean(gradient, (1, 2), keepdims=True)
-    # The paper's alpha, g^2 / (2 g^2 + sum(A) g^3), where g > 0. It knows no negative features, which a block's may be.
+    # The paper's alpha, g^2 / (2 g^2 + sum(A) g^3), where g > 0. It knows no negative features.
     positive, total = tf.nn.relu(gradient), tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
     return tf.reduce_sum(positive / (2 + total * positive), (1, 2), keepdims=True)
 

@@ -78,6 +78,31 @@ def draw_reuse(blocks, path, title=""):
     save_figure(figure, path)
 
 
+def draw_gradients(kernels, path, title=""):
+    """Draws what `gradient_flow` gave: a bar for each kernel, from the image to the classifier.
+
+    Args:
+        kernels: what `gradient_flow` gave.
+        path: of the picture, `.png` or `.svg`.
+        title: above it.
+    """
+    figure = new_figure(9, 3.6)
+    axes = figure.subplots()
+    parts = [kernel.path.split("/")[-2] for kernel in kernels]  # the layer
+    names = list(dict.fromkeys(parts))
+    for name in names:
+        places = [place for place, part in enumerate(parts) if part == name]
+        shade = colours(0.12 + 0.76 * names.index(name) / max(1, len(names) - 1)) / 255
+        axes.bar(places, [kernels[place].norm for place in places], color=shade, width=0.9, label=name)
+    axes.set_yscale("log")
+    axes.set_xticks([])
+    axes.set_xlabel("convolutions, from the image to the classifier")
+    axes.set_ylabel("norm of the kernel's gradient")
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside right upper", fontsize=8)
+    save_figure(figure, path)
+
+
 def draw_network(network, path, title="", input_shape=None):
     """Draws the blocks of a network with the growth of their channels.
 

@@ -53,6 +53,14 @@ def test_cam_writes_a_picture_for_each_image(file, images):
         assert (picture.mode, picture.size) == ("RGB", (256, 288))
 
 
+def test_gradients_are_drawn_on_training_images(tmp_path):
+    network(input_shape=(32, 32, 1), classes=10).with_preprocessing("unit").save(tmp_path / "m.keras")
+    arguments = ["--data", "digits", "--images", "8", "--out", tmp_path / "g.svg"]
+    output = _invoke("explain", "gradients", tmp_path / "m.keras", *arguments)
+    assert "9 kernels" in output
+    assert "transition1" in (tmp_path / "g.svg").read_text()
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_describe_shows_names_and_files(file, tmp_path, timed):
     arguments = [] if timed else ["--no-time"]
@@ -71,6 +79,7 @@ def test_describe_shows_names_and_files(file, tmp_path, timed):
     [
         (["describe", "densenet122"], "'densenet122' is no run's folder, no .keras file and no model"),
         (["describe", "nowhere/run"], "'nowhere/run' is not there"),
+        (["explain", "gradients", "FILE"], "--data must be given for a model without a run.json beside it"),
         (["explain", "reuse", "nowhere"], "'nowhere' is not there"),
         (["explain", "cam", "FILE", "IMAGES", "--class", "dog"], "--class must be the name of a class"),
         (["explain", "cam", "FILE", "IMAGES", "--level", "P9"], "level must be one of P0, P1. Received: level='P9'"),
@@ -90,5 +99,5 @@ def test_a_mistake_is_one_sentence(file, images, monkeypatch, capsys, arguments,
 
 
 def test_every_command_has_an_example():
-    for command in (["explain", "reuse"], ["explain", "cam"], ["describe"]):
+    for command in (["explain", "reuse"], ["explain", "cam"], ["explain", "gradients"], ["describe"]):
         assert "Example: keras-densenet" in _invoke(*command, "--help")
