@@ -5,10 +5,11 @@ from keras_densenet.memory import keep_memory
 
 keep_memory()
 
-from keras_densenet import layers
+from keras_densenet import explain, layers
 from keras_densenet.architecture import Architecture
 from keras_densenet.cost import Cost, cost
 from keras_densenet.data import decode_predictions, preprocess_input
+from keras_densenet.explain import feature_reuse, grad_cam
 from keras_densenet.models import (
     DenseNet,
     DenseNet121,
@@ -41,11 +42,14 @@ __all__ = [
     "cost",
     "create_model",
     "decode_predictions",
+    "explain",
     "export_saved_model",
     "feature_pyramid",
+    "feature_reuse",
     "fine_tune",
     "fold",
     "freeze",
+    "grad_cam",
     "layers",
     "list_models",
     "list_weights",

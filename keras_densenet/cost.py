@@ -111,7 +111,7 @@ def cost(
         >>> keras_densenet.cost("densenet121").macs
         2834161664
     """
-    plan = _architecture(network)
+    plan = architecture_of(network)
     if input_shape is not None:
         plan = dataclasses.replace(plan, input_shape=input_shape)
     height, width, channels = plan.input_shape
@@ -129,7 +129,8 @@ def cost(
     return Cost(tuple(found), height * width * channels if known else None)
 
 
-def _architecture(network):
+def architecture_of(network):
+    """The `Architecture` of whatever `cost` takes."""
     if isinstance(network, str):
         network = variant(network)
     if isinstance(network, dict):

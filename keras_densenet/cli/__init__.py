@@ -9,6 +9,7 @@ import rich.markup
 from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
     convert,
     evaluate,
+    explain,
     export,
     models,
     predict,

@@ -33,7 +33,7 @@ def predict(
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
     network, labels = training.load_model(model)
-    paths, errors = _files(images), rich.console.Console(stderr=True)
+    paths, errors = image_files(images), rich.console.Console(stderr=True)
     bad = (lambda error: errors.print(f"skipped: {error}", highlight=False, markup=False)) if skip_bad else None
     answers = training.predict(network, paths, batch_size, bad)
     found = rich.progress.track(answers, "predicting", len(paths), console=errors, transient=True)
@@ -49,7 +49,7 @@ def predict(
         console.print(table)
 
 
-def _files(arguments):
+def image_files(arguments):
     """The image files that the arguments stand for."""
     found = []
     for argument in arguments:

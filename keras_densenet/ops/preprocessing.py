@@ -79,10 +79,11 @@ def resize(images, height, width, interpolation, saturate=False):
     """
     rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
     low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
+    # tf.matmul of these with a matrix writes past its buffers without XLA (tensorflow#123109); tensordot makes it flat.
     planes = tf.transpose(images, [0, 3, 1, 2])
-    planes = tf.matmul(planes, _taps(columns, width, interpolation), transpose_b=True)
-    planes = tf.matmul(_taps(rows, height, interpolation), tf.clip_by_value(planes, low, high))
-    return tf.transpose(tf.clip_by_value(planes, low, high), [0, 2, 3, 1])
+    planes = tf.tensordot(planes, _taps(columns, width, interpolation), [[3], [1]])
+    planes = tf.tensordot(tf.clip_by_value(planes, low, high), _taps(rows, height, interpolation), [[2], [1]])
+    return tf.transpose(tf.clip_by_value(planes, low, high), [0, 3, 2, 1])
 
 
 def resize_and_crop(images, size, frame, interpolation, saturate=False):

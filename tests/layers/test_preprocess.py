@@ -145,3 +145,17 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match=r"^mode='torch' is for images of 3 channels\. Received: 1; give"):
         Preprocess("torch")(np.zeros((1, 4, 4, 1)))
+
+
+def test_grey_images_of_many_sizes_leave_the_memory_alone():
+    run_fresh("""
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy as np, tensorflow as tf
+from keras_densenet.layers import Preprocess
+layer = Preprocess("unit", size=96, crop_pct=0.875)
+graph = tf.function(layer)
+for height, width in [(131, 157), (97, 96), (300, 200), (200, 300), (224, 224)] * 3:
+    images = np.random.default_rng(0).uniform(0, 255, (3, height, width, 1)).astype("float32")
+    np.testing.assert_allclose(layer(images), graph(images), atol=1e-4)
+""")

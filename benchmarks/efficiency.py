@@ -1,0 +1,49 @@
+"""Draws what `benchmarks.accuracy` measured: test accuracy over parameters, MACs and minutes of training.
+
+    python -m benchmarks.efficiency
+
+Reads every `benchmarks/results/accuracy, DATA, N epochs.csv` and writes `efficiency, DATA, N epochs.png` beside it.
+"""
+
+import csv
+
+from benchmarks.race import RESULTS, console
+from keras_densenet.explain.drawing import new_figure, save_figure
+
+AXES = {"parameters": (1e3, "thousand parameters"), "macs": (1e6, "M MACs"), "minutes": (1, "minutes of training")}
+
+
+def read(path):
+    """The rows of a table, without the comment on the machine where there is one."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+
+
+def draw(rows, path):
+    figure = new_figure(10, 3.6)
+    for axes, (column, (unit, label)) in zip(figure.subplots(1, 3, sharey=True), AXES.items(), strict=True):
+        for row in rows:
+            point = float(row[column]) / unit, float(row["test_accuracy"]) * 100
+            colour = "tab:blue" if row["network"].startswith("DenseNet") else "tab:orange"
+            axes.scatter(*point, color=colour, label=row["network"], s=60, zorder=3)
+        axes.set_xlim(left=0)
+        axes.margins(x=0.2, y=0.3)
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("test accuracy, %")
+    figure.axes[0].legend(fontsize=8, loc="lower left")
+    save_figure(figure, path)
+
+
+def main():
+    found = sorted(RESULTS.glob("accuracy, *.csv"))
+    if not found:
+        raise SystemExit(f"There is no table in {RESULTS}: python -m benchmarks.accuracy fashion_mnist makes one")
+    for path in found:
+        target = path.with_name(f"efficiency{path.stem.removeprefix('accuracy')}.png")
+        draw(read(path), target)
+        console.print(f"{target.name}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

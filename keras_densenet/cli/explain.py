@@ -1,0 +1,192 @@
+"""`keras-densenet explain` and `keras-densenet describe`."""
+
+import pathlib
+from typing import Annotated
+
+import numpy as np
+import rich.progress
+import rich.table
+import tensorflow as tf
+import typer
+from PIL import Image
+
+import keras_densenet as kd
+from keras_densenet import data, training
+from keras_densenet import explain as views
+from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
+from keras_densenet.cli.predict import image_files
+from keras_densenet.files import written_beside
+
+_SEEN = 256  # pixels
+
+explain = typer.Typer(no_args_is_help=True, help="See which features a trained network reuses, and where it looks.")
+app.add_typer(explain, name="explain")
+
+
+@explain.command()
+def reuse(
+    model: Model,
+    out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("reuse.png"),
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="Multiply weights by |gamma| of the normalisation before them.")
+    ] = False,
+):
+    """Draw by which weights each layer reads the layers before it (the paper's figure 5), and tell what the paper saw.
+
+    Example: keras-densenet explain reuse runs/digits --out map.png
+    """
+    network, _ = training.load_model(model)
+    blocks = kd.feature_reuse(network, scaled)
+    views.draw_reuse(blocks, out, str(model))
+    columns = "block", "spread", "x_0 least", "chance", "x_0/others", "read by", "spread", "late/early"
+    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
+    for row in views.observations(blocks):
+        figures = (row[name] for name in ("spread", "input_least", "input_chance", "input_weight"))
+        reader = row["reader"] or "", *(_figure(row[name]) for name in ("reader_spread", "reader_late"))
+        table.add_row(row["block"], *map(_figure, figures), *reader)
+    console.print(table)
+    console.print(
+        "spread: over how much of what it could read a layer spreads its weight, 1 for evenly over all; x_0 least: "
+        "share of the layers that give the block's input the least weight, and what chance would give; x_0/others: "
+        "its weight by the others' mean; late/early: weight of the last third of the sources by that of the first",
+        highlight=False,
+    )
+    console.print(f"the map is in {out}", highlight=False)
+
+
+def _figure(value):
+    return "" if value is None else f"{value:.2f}"
+
+
+@explain.command()
+def cam(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
+    out: Annotated[pathlib.Path, typer.Option(help="Folder for the pictures.")] = pathlib.Path("cam"),
+    level: Annotated[
+        str | None, typer.Option(help="Pyramid level, such as P4; the lower the finer. Default: the last.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--class", help="Name or number of the class to explain. Default: the most probable.")
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"{' or '.join(views.METHODS)}.")] = views.METHODS[0],
+):
+    """Draw what in images speaks for a class: Grad-CAM, laid over each image.
+
+    Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
+    """
+    network, labels = training.load_model(model)
+    class_index = None if of is None else _class(of, labels)
+    paths, table = image_files(images), rich.table.Table("image", "class", "logit", "picture", box=None)
+    size, written = 1 if None in network.input_shape[1:] else 32, set()
+    for start in rich.progress.track(range(0, len(paths), size), "explaining", console=console, transient=True):
+        batch = paths[start : start + size]
+        pixels = data.read_images(batch, network.input_shape[1:])
+        found = kd.grad_cam(network, pixels, class_index, level, method)
+        pictures = views.overlay(*_enlarged(pixels, found.maps))
+        for path, picture, index, score in zip(batch, pictures, found.classes, found.scores, strict=True):
+            label = labels[index]
+            name = f"{path.stem}-{label.replace('/', '_')}"
+            while name in written:  # files of one name in several folders
+                name += "_"
+            written.add(name)
+            with written_beside(out / f"{name}.png") as beside:
+                Image.fromarray(picture).save(beside)
+            table.add_row(str(path), label, f"{score:.2f}", str(out / f"{name}.png"))
+    console.print(table)
+
+
+def _enlarged(pixels, maps):
+    """Small images as large as one can see."""
+    factor = max(1, _SEEN // min(maps.shape[1:]))
+    size = [side * factor for side in maps.shape[1:]]
+    return tf.image.resize(pixels, size, "nearest"), tf.image.resize(maps[..., None], size)[..., 0]
+
+
+def _class(name, labels):
+    if name in labels:
+        return labels.index(name)
+    if name.isdecimal() and int(name) < len(labels):
+        return int(name)
+    raise ValueError(f"--class must be the name of a class, or a number in 0..{len(labels) - 1}. Received: {name!r}")
+
+
+@explain.command()
+def gradients(
+    model: Model,
+    out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("gradients.png"),
+    source: Annotated[
+        str | None, typer.Option("--data", help="As for train. Default: what the run trained on.")
+    ] = None,
+    data_dir: DataDir = None,
+    count: Annotated[int, typer.Option("--images", min=2, help="Training images to take, in one batch.")] = 128,
+):
+    """Draw how strong a gradient reaches each layer in a training step.
+
+    Example: keras-densenet explain gradients runs/digits --out gradients.png
+    """
+    network, _ = training.load_model(model)
+    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
+    source = source or run.get("data")
+    if source is None:
+        raise ValueError("--data must be given for a model without a run.json beside it")
+    train = load_splits(source, None if None in size else size, data_dir=data_dir).train
+    kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
+    views.draw_gradients(kernels, out, str(model))
+    third = len(kernels) // 3 or 1
+    norms = np.log([kernel.norm for kernel in kernels])
+    early, late = np.exp([norms[:third].mean(), norms[-third:].mean()])
+    console.print(
+        f"{len(kernels)} kernels; geometric mean of the gradients' norms {early:.3g} in the first third, {late:.3g} in "
+        f"the last; the picture is in {out}",
+        highlight=False,
+    )
+
+
+@app.command()
+def describe(
+    network: Annotated[str, typer.Argument(help="A name from `models`, a run's folder, or a .keras file.")],
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="Picture of the blocks and their channels to draw, .png or .svg.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Height and width. Default: the network's own.")] = None,
+    measure: Annotated[
+        bool, typer.Option("--time/--no-time", help="Measure each stage's share of the time of inference here.")
+    ] = True,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch when measuring.")] = 8,
+):
+    """Show a network as the paper's table 1, and draw it.
+
+    Example: keras-densenet describe densenet121 --out densenet121.svg
+    """
+    if network in kd.list_models():
+        model = kd.create_model(network) if measure else network
+    elif pathlib.Path(network).exists() or network.endswith(".keras") or pathlib.Path(network).name != network:
+        model = views.flat(training.load_model(network)[0])
+    else:
+        raise ValueError(f"{network!r} is no run's folder, no .keras file and no model: see keras-densenet models")
+    shape = None
+    if image_size is not None:
+        shape = (image_size, image_size, kd.cost(model).stages[0].stage.in_channels)
+    seconds = None
+    if measure:
+        with console.status(f"measuring {batch_size} images, stage by stage"):
+            seconds = views.stage_seconds(model, shape, batch_size)
+    rows = views.describe(model, shape, seconds)
+    columns = "stage", "output", "layers", "channels", "parameters", "M MACs", "time"
+    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
+    for column in table.columns[-3:]:
+        column.justify = "right"
+    for row in rows:
+        channels = f"{row.in_channels} -> {row.out_channels}"
+        share = "" if row.share is None else f"{row.share:.1%}"
+        size, macs = f"{row.height}x{row.width}", f"{row.macs / 1e6:,.1f}"
+        table.add_row(row.name, size, row.layers, channels, f"{row.parameters:,}", macs, share)
+    totals = f"{sum(row.parameters for row in rows):,}", f"{sum(row.macs for row in rows) / 1e6:,.1f}"
+    table.add_row("total", "", "", "", *totals, "" if seconds is None else f"{sum(seconds) * 1e3:.0f} ms")
+    console.print(table)
+    if seconds is not None:
+        console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA", highlight=False)
+    if out is not None:
+        views.draw_network(model, out, input_shape=shape)
+        console.print(f"the picture is in {out}", highlight=False)

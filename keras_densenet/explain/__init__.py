@@ -1,0 +1,27 @@
+"""Seeing a DenseNet: what it is made of, which features it reuses, where it looks, how gradients reach it."""
+
+from keras_densenet.explain.cam import METHODS, ClassActivation, grad_cam, overlay
+from keras_densenet.explain.describe import StageRow, describe, stage_seconds
+from keras_densenet.explain.drawing import draw_gradients, draw_network, draw_reuse
+from keras_densenet.explain.gradient import KernelGradient, gradient_flow
+from keras_densenet.explain.network import flat
+from keras_densenet.explain.reuse import BlockReuse, feature_reuse, observations
+
+__all__ = [
+    "METHODS",
+    "BlockReuse",
+    "ClassActivation",
+    "KernelGradient",
+    "StageRow",
+    "describe",
+    "draw_gradients",
+    "draw_network",
+    "draw_reuse",
+    "feature_reuse",
+    "flat",
+    "grad_cam",
+    "gradient_flow",
+    "observations",
+    "overlay",
+    "stage_seconds",
+]

@@ -1,0 +1,181 @@
+"""Where a network looks: Grad-CAM and Grad-CAM++ over its pyramid."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_densenet.explain.drawing import colours
+from keras_densenet.explain.network import flat, stages
+from keras_densenet.layers import Head, Preprocess
+
+METHODS = ("grad-cam", "grad-cam++")
+
+
+class ClassActivation(NamedTuple):
+    """What `grad_cam` gives.
+
+    Args:
+        maps: float32 `(batch, height, width)` of the images' size, 0..1; all 0 where nothing speaks for the class.
+        classes: int64 `(batch,)`, the classes that were explained.
+        scores: float32 `(batch,)`, their logits.
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+def grad_cam(model, images, class_index=None, level=None, method="grad-cam", batch_size=32):
+    """Shows what in images speaks for a class.
+
+    Grad-CAM sums a level's channels, each weighted by the mean gradient of the class' logit with respect to it, and
+    keeps what is positive; Grad-CAM++ weights the positive gradients by how much each pixel alone would explain. The
+    network is differentiated as it predicts, with `training=False`: that is ordinary differentiation, which equals the
+    hand-written gradient of training where that is given the moving statistics. A folded network gives the same maps.
+
+    Args:
+        model: a functional or sequential `keras.Model` with a DenseNet of this package, whatever stands before it (such
+            as `Preprocess`), and a head that ends in class scores; those before a last softmax or sigmoid are used.
+        images: what the model takes, `(batch, height, width, channels)`.
+        class_index: a class, or one for each image. Default: each image's most probable one.
+        level: a name from `model.pyramid_outputs`. Default: the last, P5 of an ImageNet network, P2 of a CIFAR one.
+            Earlier levels give finer maps of simpler features.
+        method: "grad-cam" or "grad-cam++", which is made for features that are not negative: the last level's, behind
+            BN and ReLU. Those of a block have both signs.
+        batch_size: images that are computed at once.
+
+    Returns:
+        A `ClassActivation`.
+
+    Raises:
+        ValueError: names the argument, what was received and what is allowed.
+
+    Source: Selvaraju et al., Grad-CAM, ICCV 2017; Chattopadhay et al., Grad-CAM++, WACV 2018.
+
+    Example:
+        >>> maps, classes, scores = keras_densenet.grad_cam(model, images, level="P4")
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}. Received: method={method!r}")
+    network = flat(model)
+    images = _checked(network, images)
+    levels = _levels(network)
+    level = [*levels][-1] if level is None else level
+    if level not in levels:
+        raise ValueError(f"level must be one of {', '.join(levels)}. Received: level={level!r}")
+    before, score = _scores(network)
+    both = keras.Model(network.inputs, [levels[level], before])
+    classes = None if class_index is None else _classes(class_index, len(images), network.output_shape[-1])
+    found = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        found.append(_explain(both, score, images[part], None if classes is None else classes[part], method))
+    maps, classes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    maps = _in_place(maps, images.shape[1:3], *stages(network, Preprocess))
+    return ClassActivation(maps, classes, scores)
+
+
+def overlay(images, maps, opacity=0.6):
+    """Lays maps over images.
+
+    Args:
+        images: pixels in 0..255, `(batch, height, width, channels)`; one channel is shown in grey, of others than 3 and
+            4 their mean.
+        maps: of `grad_cam`, `(batch, height, width)` in 0..1.
+        opacity: of the map where it is 1; where it is 0 the image shows.
+
+    Returns:
+        uint8 `(batch, height, width, 3)`.
+    """
+    images = np.asarray(images, "float32")
+    pixels = images[..., :3] if images.shape[-1] in (3, 4) else np.repeat(images.mean(-1, keepdims=True), 3, -1)
+    maps = np.asarray(maps, "float32")
+    weight = opacity * maps[..., None]
+    return np.clip((1 - weight) * pixels + weight * colours(0.9 * maps), 0, 255).round().astype("uint8")
+
+
+def _checked(network, images):
+    output = network.output_shape
+    if len(network.inputs) != 1 or not isinstance(output, tuple) or len(output) != 2:
+        raise ValueError(
+            "grad_cam takes a model from one image to class scores (batch, classes); reset_classifier makes one. "
+            f"Received: {network.name!r} with outputs of shape {output}"
+        )
+    if isinstance(images, (list, tuple)):
+        images = np.stack([np.asarray(image) for image in images]) if len(images) else np.empty((0,))
+    shape, wanted = tuple(images.shape), network.input_shape
+    if len(shape) != 4 or not shape[0] or any(a not in (None, b) for a, b in zip(wanted[1:], shape[1:], strict=True)):
+        raise ValueError(f"images must be a batch of shape {wanted}, at least one image. Received: shape {shape}")
+    return images
+
+
+def _levels(network):
+    if not stages(network, Head):
+        raise ValueError(f"grad_cam takes a whole DenseNet, up to its Head. Received: {network.name!r} without one")
+    return network.pyramid_outputs
+
+
+def _scores(network):
+    """The tensor before the last layer, and the function from it to class scores without softmax or sigmoid."""
+    last = network.outputs[0]._keras_history.operation
+    (before, *more) = network._call_of(last).input_tensors
+    if isinstance(last, keras.layers.Dense) and not more:
+
+        def logits(x):
+            x = keras.ops.matmul(keras.ops.cast(x, last.compute_dtype), keras.ops.cast(last.kernel, last.compute_dtype))
+            return x if last.bias is None else x + keras.ops.cast(last.bias, x.dtype)
+
+        return before, logits
+    if isinstance(last, (keras.layers.Activation, keras.layers.Softmax)):
+        return before, lambda x: x
+    return network.output, lambda x: x
+
+
+def _classes(class_index, count, classes):
+    found = np.asarray(class_index)
+    if found.dtype.kind not in "iu" or found.shape not in ((), (count,)):
+        raise ValueError(f"class_index must be a whole number, or one for each image. Received: {class_index!r}")
+    if found.size and (found.min() < 0 or found.max() >= classes):
+        raise ValueError(f"class_index must be in 0..{classes - 1}. Received: {class_index!r}")
+    return np.broadcast_to(found, count).astype("int64")
+
+
+def _explain(both, score, images, classes, method):
+    """One batch -> maps of the level's size in 0..1, classes, scores."""
+    images = tf.cast(tf.convert_to_tensor(images), both.inputs[0].dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        features, before = both(images, training=False)
+        scores = tf.cast(score(before), tf.float32)
+        classes = tf.argmax(scores, -1) if classes is None else tf.constant(classes)
+        chosen = tf.gather(scores, classes, batch_dims=1)
+    gradient = tape.gradient(chosen, features)
+    if gradient is None:
+        raise ValueError("This level does not reach the class scores in this model: choose another level")
+    features, gradient = tf.cast(features, tf.float32), tf.cast(gradient, tf.float32)
+    maps = tf.nn.relu(tf.reduce_sum(features * _channel_weights(features, gradient, method), -1))
+    maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, (1, 2), keepdims=True))
+    return maps.numpy(), classes.numpy(), chosen.numpy()
+
+
+def _channel_weights(features, gradient, method):
+    """`(batch, 1, 1, channels)`."""
+    if method == "grad-cam":
+        return tf.reduce_mean(gradient, (1, 2), keepdims=True)
+    # The paper's alpha, g^2 / (2 g^2 + sum(A) g^3), where g > 0. It knows no negative features.
+    positive, total = tf.nn.relu(gradient), tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
+    return tf.reduce_sum(positive / (2 + total * positive), (1, 2), keepdims=True)
+
+
+def _in_place(maps, size, front=None):
+    """Enlarges maps to the images, or to the part that `Preprocess` cuts out of them; the rest is 0."""
+    height, width = box = size
+    if front is not None and front.size:
+        frame = [int(length / front.crop_pct) for length in front.size]
+        scale = max(frame[0] / height, frame[1] / width)
+        box = [min(max(1, round(part / scale)), whole) for part, whole in zip(front.size, size, strict=True)]
+    maps = tf.image.resize(maps[..., None], box).numpy()[..., 0]
+    top, left = (height - box[0]) // 2, (width - box[1]) // 2
+    return np.pad(maps, ((0, 0), (top, height - box[0] - top), (left, width - box[1] - left)))

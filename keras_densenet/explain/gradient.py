@@ -1,0 +1,57 @@
+"""How strongly the loss' gradient reaches each layer."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class KernelGradient(NamedTuple):
+    """The gradient that reaches one kernel: the kernel's path and shape, the norms of gradient and kernel."""
+
+    path: str
+    shape: tuple[int, ...]
+    norm: float
+    kernel_norm: float
+
+    @property
+    def relative(self):
+        """The norm of the gradient by that of the kernel, which takes the kernel's size out of it."""
+        return self.norm / self.kernel_norm
+
+
+def gradient_flow(model, images, labels):
+    """Computes the norm of the gradient that reaches each convolution and dense kernel in a training step.
+
+    Of a DenseNet of this package this is the hand-written gradient. The model is left as it was: neither weights nor
+    moving statistics change.
+
+    Args:
+        model: any built `keras.Model` from images to class probabilities.
+        images: a batch `(batch, height, width, channels)` as the model takes it.
+        labels: `(batch,)` integers.
+
+    Returns:
+        A list with a `KernelGradient` of the mean cross-entropy for every trainable kernel, from the first layer to the
+        last.
+
+    Example:
+        >>> for kernel in keras_densenet.explain.gradient_flow(model, images, labels):
+        ...     print(kernel.path, kernel.norm)
+    """
+    trainable = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(trainable)
+        outputs, _ = model.stateless_call(trainable, others, tf.convert_to_tensor(images), training=True)
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, outputs))
+    gradients = tape.gradient(loss, trainable)
+    found = zip(model.trainable_variables, trainable, gradients, strict=True)
+    return [
+        KernelGradient(
+            variable.path, tuple(variable.shape), *(float(np.linalg.norm(part)) for part in (gradient, value))
+        )
+        for variable, value, gradient in found
+        if variable.path.endswith("kernel") and gradient is not None
+    ]
