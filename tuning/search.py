@@ -70,6 +70,9 @@ def main(
     compare: Annotated[
         list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
     ] = None,
+    confirm: Annotated[
+        int, typer.Option(help="New seeds with which the best and the compared networks are trained in the end.")
+    ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
     search_seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
     image_size: Annotated[
@@ -133,6 +136,7 @@ def main(
             seed=search_seed,
             overwrite=overwrite,
             compare=compare or (),
+            confirm=confirm,
             console=console,
         )
     if results:

@@ -108,13 +108,8 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         """Builds and compiles the `DenseNet` at a point, for integer labels."""
         self.declare_hyperparameters(hp)
         recipe = self.recipe_at(hp.values)
-        if self.steps_per_epoch is None:
-            optimizer = recipe.optimizer(1)
-            optimizer.learning_rate = recipe.learning_rate
-        else:
-            optimizer = recipe.optimizer(self.steps_per_epoch)
         model = DenseNet(**self.network(hp.values))
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile(recipe.optimizer(self.steps_per_epoch), "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     def _blocks(self):

@@ -14,7 +14,7 @@ from keras_densenet.search.robust import RobustOracle
 
 DRAWS = 10_000  # of points in a row that do not fit or are not new, after which none is left
 ENUMERATED = 20_000  # the most points of a space that are looked at one by one
-SAMPLED = 2_000  # points that tell the share of a larger space
+SAMPLED = 1_000  # points that tell the share of a larger space
 CANDIDATES = 300  # points among which a Gaussian process chooses
 
 
@@ -91,10 +91,11 @@ class Budgeted(RobustOracle):
 
     def _random_values(self):
         """A point that fits and was not tried; None where there is none."""
-        for _ in range(DRAWS):
+        small = self.size() <= ENUMERATED
+        for _ in range(DRAWS // 100 if small else DRAWS):
             if self.admits(values := self.draw()):
                 return values
-        if self.size() <= ENUMERATED and (left := [*filter(self.admits, self.points())]):
+        if small and (left := [*filter(self.admits, self.points())]):
             return random.Random(self._seed_state).choice(left)
         return self._end()
 
@@ -193,9 +194,8 @@ class BayesianOptimization(Budgeted, keras_tuner.oracles.BayesianOptimizationOra
         return {"status": TrialStatus.RUNNING, "values": candidates[np.argmin(mean - self.beta * spread)]}
 
     def _some(self):
-        """New points that fit, of so many draws as a second allows."""
-        drawn = (self.draw() for _ in range(2 * CANDIDATES))
-        return itertools.islice(filter(self.admits, drawn), CANDIDATES)
+        """New points that fit, among so many draws."""
+        return filter(self.admits, (self.draw() for _ in range(2 * CANDIDATES)))
 
     def _neighbours(self, trials):
         """New points that fit, near those of some trials."""

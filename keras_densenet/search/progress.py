@@ -82,7 +82,9 @@ class EpochBar(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         epochs, news = TextColumn("  epoch {task.completed:.0f}/{task.total:.0f}"), TextColumn("{task.fields[news]}")
-        self.bar = Progress(epochs, BarColumn(), news, console=self.console, transient=True)
+        self.bar = Progress(
+            epochs, BarColumn(), news, console=self.console, transient=True, disable=not self.console.is_terminal
+        )
         self.task = self.bar.add_task("", total=self.params["epochs"], news="tracing ...")
         self.bar.start()
 

@@ -65,12 +65,14 @@ def write_csv(path, rows):
 
 
 def table(rows, limit=None):
-    """A `rich` table of the completed rows, the best first; those on the front of parameters are starred."""
+    """A `rich` table of the completed rows, the best first; those on the front of parameters are starred.
+
+    A network is its blocks, growth rate and theta; `results.csv` has all of it.
+    """
     done = ranked(rows)
     starred = {row["trial"] for row in front(done, "parameters")}
-    heads = ("", "trial", "blocks", "k", "kind", "theta", "stem", "dropout", "rate", "decay", "parameters", "MACs")
-    heads = (*heads, "ms/step", "memory", "val acc", "best", "test acc")
-    found = rich.table.Table(*heads, box=None)
+    heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory", "val acc", "best", "test acc")
+    found = rich.table.Table(*heads, box=None, padding=(0, 1, 0, 0))
     for column in found.columns:
         column.no_wrap, column.justify = True, "right"
     for row in done[:limit]:
@@ -78,14 +80,7 @@ def table(rows, limit=None):
         found.add_row(
             "*" if row["trial"] in starred else "",
             str(row["trial"]),
-            row["blocks"],
-            str(row["growth_rate"]),
-            "B" if row["bottleneck"] else "plain",
-            f"{row['theta']:g}",
-            str(row["stem_channels"] or "2k"),
-            f"{row['dropout_rate']:g}",
-            f"{row['learning_rate']:.3g}",
-            f"{row['weight_decay']:.2g}",
+            f"{row['blocks']} k{row['growth_rate']}{'' if row['bottleneck'] else ' plain'} {row['theta']:g}",
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:,.1f} M",
             f"{row['ms_per_step']:.0f}",

@@ -1,7 +1,6 @@
 """A whole search in a folder, and what the folder tells afterwards."""
 
 import dataclasses
-import json
 import pathlib
 
 import rich.console
@@ -10,13 +9,12 @@ from keras_tuner.src.engine.trial import Trial
 
 from keras_densenet.architecture import Architecture
 from keras_densenet.family import variant
-from keras_densenet.files import written_beside
 from keras_densenet.search import report
 from keras_densenet.search.budget import Budget
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
-from keras_densenet.search.state import claim, read_json
+from keras_densenet.search.state import claim, read_json, write_json
 from keras_densenet.search.tuner import Tuner, measure
 from keras_densenet.training import Recipe
 from keras_densenet.training.plan import write_plan
@@ -38,6 +36,7 @@ def search(
     seed=1,
     overwrite=False,
     compare=(),
+    confirm=0,
     console=None,
     **options,
 ):
@@ -58,8 +57,10 @@ def search(
         objective: "val_accuracy" or "val_loss", of the last epoch.
         seed: of the points.
         overwrite: whether to delete a former search in the folder first.
-        compare: names of published networks to train for comparison, with the largest growth rate that the budget
-            allows.
+        compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
+            rate that the budget allows.
+        confirm: seeds, other than those of the trials, with which the best and the compared networks are trained in the
+            end: what was chosen for its accuracy has been lucky, too. 0: the best is not, the others with one.
         console: a `rich.console.Console`. Default: one that says nothing.
         **options: of `Tuner`.
 
@@ -92,9 +93,19 @@ def search(
         finally:
             if oracle.ending:
                 console.print(f"the search ended early: {oracle.ending}", highlight=False)
-        for name, network in compared.items():
-            console.print(f"for comparison: {name}, k = {network['growth_rate']}", highlight=False)
-            _compare(name, network, hypermodel, budget, splits, data["name"], pathlib.Path(folder), executions)
+        fresh = dataclasses.replace(hypermodel.recipe, seed=hypermodel.recipe.seed + executions)
+        todo = {name: (network, fresh) for name, network in compared.items()}
+        if confirm:
+            row = Results(folder).best()
+            network, recipe = Results(folder).point(row)
+            todo[f"best, trial {row['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
+        for name, (network, recipe) in todo.items():
+            console.print(f"with {max(1, confirm)} new seeds: {name}, k={network['growth_rate']}", highlight=False)
+            kept = pathlib.Path(folder) / "compared" / name
+            figures = measure(network, recipe, splits, data["name"], kept, max(1, confirm))
+            title = f"{name}, k={network['growth_rate']}"
+            row = report.row(title, "COMPARED", network, recipe, figures, budget)
+            write_json(kept / "figures.json", row)
         results = Results(folder)
         results.write()
     return results
@@ -174,6 +185,8 @@ class Results:
         console.print(report.table(self.rows, limit))
         for row in self.references:
             accuracies = f"validation {row['val_accuracy']:.2%}, test {row['test_accuracy']:.2%}"
+            if row["accuracy_spread"] is not None:
+                accuracies += f"; validation spread {row['accuracy_spread']:.2%}"
             console.print(f"{row['trial']}: {row['parameters']:,} parameters, {accuracies}", highlight=False)
         states = [row["status"] for row in self.rows]
         count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
@@ -193,14 +206,3 @@ def _member(name, hypermodel, budget):
     """A published network for the images of a search, as large as a budget allows."""
     network = {**variant(name), "input_shape": hypermodel.input_shape, "classes": hypermodel.classes}
     return dataclasses.asdict(Architecture.plan(**scaled(network, budget.fits)))
-
-
-def _compare(name, network, hypermodel, budget, splits, data, folder, executions):
-    """Trains a network with the recipe as it is, and keeps its row."""
-    folder = folder / "compared" / name
-    recipe = hypermodel.recipe
-    figures = measure(network, recipe, splits, data, folder, executions)
-    recipe = dataclasses.replace(recipe, dropout_rate=recipe.dropout)
-    row = report.row(f"{name}, k={network['growth_rate']}", "COMPARED", network, recipe, figures, budget)
-    with written_beside(folder / "figures.json") as beside:
-        beside.write_text(json.dumps(row) + "\n")

@@ -19,8 +19,7 @@ def parse(values):
     try:
         if isinstance(values, str):
             kind, sign = (tuple, ":") if ":" in values else (list, ",")
-            read = kind(_value(part) for part in values.split(sign))
-            values = read[0] if read and "," not in values and ":" not in values else read
+            values = kind(_value(part) for part in values.split(sign))
         if isinstance(values, tuple):
             low, high, *step = map(float, values)
             if low > high or len(step) > 1 or any(size <= 0 for size in step):
@@ -32,7 +31,7 @@ def parse(values):
             "A hyperparameter must be fixed (12), listed (8,12,16) or a range (4:24 or 4:24:2, the low end first). "
             f"Received: {values!r}"
         ) from None
-    return values
+    return values[0] if isinstance(values, list) and len(values) == 1 else values
 
 
 def text(values):
