@@ -75,7 +75,7 @@ class DyingService(cluster_module._Servicer):
         cluster_module._Servicer = cls
 
 
-def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings=None, patience=60, dies=(), **options):
+def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings=None, patience=150, dies=(), **options):
     """One process of a search; writes why it failed to a file."""
     if name != "single":
         os.environ.update(KERASTUNER_ORACLE_IP="127.0.0.1", KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name)
@@ -129,7 +129,7 @@ def cluster(tmp_path):
         process.join(10)
 
 
-def wait(*processes, seconds=90):
+def wait(*processes, seconds=200):
     """Waits for processes; returns their exit codes."""
     end = time.monotonic() + seconds
     for process in processes:
@@ -137,7 +137,7 @@ def wait(*processes, seconds=90):
     return [process.exitcode for process in processes]
 
 
-def wait_for(path, seconds=60):
+def wait_for(path, seconds=150):
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, path
