@@ -75,7 +75,7 @@ class DyingService(cluster_module._Servicer):
         cluster_module._Servicer = cls
 
 
-def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings=None, patience=150, dies=(), **options):
+def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings=None, patience=99, dies=(), **options):
     """One process of a search; writes why it failed to a file."""
     if name != "single":
         os.environ.update(KERASTUNER_ORACLE_IP="127.0.0.1", KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name)
