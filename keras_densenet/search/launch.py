@@ -39,22 +39,23 @@ def launched(workers, command, folder):
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     shared = {**os.environ, **place, TIED: "1", "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     os.environ.update(place, KERASTUNER_TUNER_ID="chief")
-    over = threading.Event()
+    over, told = threading.Event(), threading.Event()  # that all is over, and that the chief has told the workers so
     keepers = [
-        threading.Thread(target=_keep, args=(f"worker{number}", command, shared, folder, over))
+        threading.Thread(target=_keep, args=(f"worker{number}", command, shared, folder, over, told))
         for number in range(1, workers + 1)
     ]
     try:
         for keeper in keepers:
             keeper.start()
         yield
+        told.set()
     finally:
         over.set()
         for keeper in keepers:
             keeper.join()
 
 
-def _keep(name, command, environment, folder, over):
+def _keep(name, command, environment, folder, over, told):
     """Runs a worker, again if it dies, until the search is over."""
     while not over.is_set():
         log = pathlib.Path(f"{folder}-{name}.log")
@@ -70,8 +71,9 @@ def _keep(name, command, environment, folder, over):
             )
             while worker.poll() is None and not over.wait(0.2):
                 pass
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(10)  # it asks once more, and is told that the search is over
+            if told.is_set():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(60)
             worker.stdin.close()
             try:
                 worker.wait(60)

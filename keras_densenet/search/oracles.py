@@ -67,15 +67,17 @@ class Budgeted(RobustOracle):
         return self.budget.fits(self.hypermodel.network(values))
 
     def points(self, costly=False):
-        """All points, as dicts; with `costly` those of the hyperparameters that change what a network costs."""
-        space = [hp for hp in self.hyperparameters.space if not (costly and hp.name in FREE)]
-        for values in itertools.product(*(_values(hp) for hp in space)):
+        """All points, as dicts; with `costly` one for each network, since some hyperparameters cost nothing."""
+        space = self.hyperparameters.space
+        for values in itertools.product(*(_values(hp, costly) for hp in space)):
             yield {hp.name: value for hp, value in zip(space, values, strict=True)}
 
     def size(self, costly=False):
-        """How many points there are; infinity where one hyperparameter is continuous."""
-        space = [hp for hp in self.hyperparameters.space if not (costly and hp.name in FREE)]
-        return math.prod(math.inf if _is_continuous(hp) else len(_values(hp)) for hp in space)
+        """How many points there are; infinity where a hyperparameter is continuous."""
+        return math.prod(
+            math.inf if _is_continuous(hp) and not (costly and hp.name in FREE) else len(_values(hp, costly))
+            for hp in self.hyperparameters.space
+        )
 
     def draw(self):
         """Draws a point at random, which may be over the budget."""
@@ -233,5 +235,7 @@ def _is_continuous(hp):
     return isinstance(hp, keras_tuner.engine.hyperparameters.Float) and hp.step is None
 
 
-def _values(hp):
+def _values(hp, costly=False):
+    if costly and hp.name in FREE:
+        return [hp.default]
     return sorted(hp.values) if _is_continuous(hp) else [*hp.values]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import pathlib
 import statistics
+import time
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,9 @@ from keras_densenet import training
 from keras_densenet.data import training_steps
 from keras_densenet.memory import given_back
 from keras_densenet.search.cluster import RobustTuner
+from keras_densenet.training.folder import FolderInUse
+
+LEAVING = 300  # seconds that a worker has to leave a trial which was given to another one
 
 
 class _Trials(BaseTuner):
@@ -88,7 +92,7 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
         _reset_peak()
         with given_back():
             seeded = dataclasses.replace(recipe, seed=recipe.seed + execution)
-            state = training.train(network, data, splits, seeded, run, callbacks, until=until)
+            state = _train(network, data, splits, seeded, run, callbacks, until=until)
         with open(run / "history.csv", newline="") as file:
             history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         figures = {name: history[-1][name] for name in ("val_accuracy", "val_loss")}
@@ -106,6 +110,18 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
     if executions > 1:
         means["accuracy_spread"] = statistics.stdev(figures["val_accuracy"] for figures in found)
     return means
+
+
+def _train(network, data, splits, recipe, folder, callbacks, until):
+    """Trains, once a worker that lost this trial, which its next step tells it, has left the folder."""
+    deadline = time.monotonic() + LEAVING
+    while True:
+        try:
+            return training.train(network, data, splits, recipe, folder, callbacks, until=until)
+        except FolderInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _device():

@@ -29,6 +29,10 @@ class Progress:
     history: list[dict] = dataclasses.field(default_factory=list)
 
 
+class FolderInUse(ValueError):
+    """Another process trains in the folder."""
+
+
 class RunFolder:
     """The files of a run, each of which is whole or not there.
 
@@ -40,7 +44,7 @@ class RunFolder:
         writes: whether this process writes; of many workers one does.
 
     Raises:
-        ValueError: if another process trains in the folder.
+        FolderInUse: if another process trains in the folder.
         OSError: if it cannot be written to.
     """
 
@@ -54,7 +58,7 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise ValueError(
+            raise FolderInUse(
                 f"Another process trains in {str(self.path)!r}: wait for it, or give another --out"
             ) from None
         for rest in self.path.glob(".*.*-*"):  # of a process that was killed while it wrote

@@ -147,5 +147,5 @@ def test_activation_bytes_are_those_of_the_batch():
 
 
 def test_a_limit_must_be_positive():
-    with pytest.raises(ValueError, match="max_macs must be positive. Received: max_macs=0"):
+    with pytest.raises(ValueError, match=r"max_macs must be positive. Received: max_macs=0"):
         Budget(max_macs=0)

@@ -115,5 +115,5 @@ def test_a_shape_is_scaled_to_the_largest_growth_rate_that_fits():
 
 
 def test_no_block_is_refused():
-    with pytest.raises(ValueError, match="layers of at least one block. Received: blocks=''"):
+    with pytest.raises(ValueError, match=r"layers of at least one block. Received: blocks=''"):
         kd.DenseNetHyperModel(SHAPE, 3, blocks="")

@@ -3,8 +3,8 @@
     python tuning/search.py --space cifar --data cifar10 --recipe cifar --epochs 40 --max-parameters 1M \
         --algorithm hyperband --trials 0 --compare densenet-bc-100-12
 
-For a machine with a GPU: Hyperband trains some 140 networks for 1 to 40 epochs each and goes on with the best of them.
-With `--data digits --algorithm bayesian --trials 20` and without `--recipe cifar --epochs 40` it runs anywhere.
+For a machine with a GPU, and not measured on one: Hyperband trains some 60 networks, for 2 to 40 epochs each, and goes
+on with the best of them. With `--data digits` and without `--recipe cifar --epochs 40` it runs on any machine.
 """
 
 SPACE = {

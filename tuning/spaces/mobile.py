@@ -3,8 +3,8 @@
     python tuning/search.py --space mobile --data photos/ --image-size 96 --max-parameters 1M --max-macs 50M \
         --max-activation-bytes 1G --epochs 20 --trials 50
 
-`photos/` is a folder with the images of each class in a subfolder. About a tenth of the space is within this budget;
-what is over it is never built. An hour or two on a GPU, with some thousand images.
+`photos/` is a folder with the images of each class in a subfolder. The search begins by telling how much of the space
+is within the budget; what is over it is never built. Not measured on a GPU; on two cores it takes a night or more.
 """
 
 SPACE = {
