@@ -6,14 +6,21 @@ import sys
 
 
 def main():
+    with quiet("cli"):
+        from keras_densenet.cli import run
+    run()
+
+
+@contextlib.contextmanager
+def quiet(extra):
+    """Silences the imports of the block; a package that is missing ends the program, and `extra` has it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         with _quiet_stderr():
-            from keras_densenet.cli import run
+            yield
     except ModuleNotFoundError as error:
-        sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[cli]'")
-    run()
+        sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[{extra}]'")
 
 
 @contextlib.contextmanager

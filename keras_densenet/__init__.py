@@ -29,6 +29,15 @@ from keras_densenet.weights import list_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name):
+    if name == "DenseNetHyperModel":  # needs KerasTuner, which nothing else does
+        from keras_densenet.search import DenseNetHyperModel
+
+        return DenseNetHyperModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "Architecture",
     "Cost",

@@ -1,5 +1,7 @@
-"""TensorFlow's memory on the CPU, kept from step to step."""
+"""TensorFlow's memory: kept from step to step on the CPU, and given back after a training."""
 
+import contextlib
+import gc
 import os
 
 
@@ -13,3 +15,24 @@ def keep_memory():
     if hasattr(os, "sysconf"):  # TensorFlow's own limit is 64 GiB, whatever the machine has
         megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
         os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
+
+
+@contextlib.contextmanager
+def given_back():
+    """Gives back at the end of the block what models that were trained in it left behind.
+
+    TensorFlow keeps the gradient of each `custom_gradient` that it ever traced in a global registry, and with it the
+    whole graph and the network's weights.
+    """
+    import keras
+    from tensorflow.python.framework.ops import gradient_registry
+
+    before = set(gradient_registry.list())
+    try:
+        yield
+    finally:
+        for name in set(gradient_registry.list()) - before:
+            if name.startswith("CustomGradient-"):
+                del gradient_registry._registry[name]
+        keras.backend.clear_session(free_memory=False)
+        gc.collect()

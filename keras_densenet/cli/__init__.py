@@ -15,15 +15,16 @@ from keras_densenet.cli import (  # noqa: F401, each adds its commands to the ap
     predict,
     quickstart,
     request,
+    search,
     train,
 )
 from keras_densenet.cli.common import app
 
 
-def run():
-    """Runs the command line; a user's mistake ends in one sentence and exit code 2."""
+def run(application=app):
+    """Runs a command line; a user's mistake ends in one sentence and exit code 2."""
     try:
-        app()
+        application()
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("KERAS_DENSENET_DEBUG"):
             raise

@@ -53,6 +53,25 @@ def hold_out(split, share, seed):
     return subset(split, np.flatnonzero(~inside)), subset(split, np.flatnonzero(inside))
 
 
+def limited(splits, count, seed=0):
+    """At most so many training and test images and half as many for validation, of every class its share.
+
+    Args:
+        splits: `Splits`.
+        count: of images; None for all.
+        seed: of the choice.
+    """
+    if count is None:
+        return splits
+    parts = {}
+    for name, most in (("train", count), ("validation", count // 2), ("test", count)):
+        part = getattr(splits, name)
+        if len(part.labels) > most:
+            part = hold_out(part, most / len(part.labels), seed)[1]
+        parts[name] = part
+    return splits._replace(**parts)
+
+
 def arrange(parts, labels, seed, validation, notes=()):
     """Makes `Splits` of what a source has.
 

@@ -30,6 +30,10 @@ class Progress:
     history: list[dict] = dataclasses.field(default_factory=list)
 
 
+class FolderInUse(ValueError):
+    """Another process trains in the folder."""
+
+
 class RunFolder:
     """The files of a run, each of which is whole or not there.
 
@@ -41,7 +45,7 @@ class RunFolder:
         writes: whether this process writes; of many workers one does.
 
     Raises:
-        ValueError: if another process trains in the folder.
+        FolderInUse: if another process trains in the folder.
         OSError: if it cannot be written to.
     """
 
@@ -53,7 +57,7 @@ class RunFolder:
         try:
             self._lock.enter_context(locked(self.path, wait=False))
         except BlockingIOError:
-            raise ValueError(
+            raise FolderInUse(
                 f"Another process trains in {str(self.path)!r}: wait for it, or give another --out"
             ) from None
         sweep(self.path, "*.*")

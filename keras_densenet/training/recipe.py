@@ -92,10 +92,11 @@ class Recipe:
             return schedules.CosineDecay(self.learning_rate, total)
         return schedules.CosineDecay(0.0, total - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
 
-    def optimizer(self, updates: int) -> PaperSGD:
-        """The optimizer, for epochs of so many updates."""
+    def optimizer(self, updates: int | None = None) -> PaperSGD:
+        """The optimizer, for epochs of so many updates; without that number its learning rate is constant."""
+        steps = updates and updates * self.accumulate  # Keras counts and averages parts of updates as steps
         return PaperSGD(
-            self.learning_rates(updates * self.accumulate),  # Keras counts and averages parts of updates as steps
+            self.learning_rates(steps) if steps else self.learning_rate,
             self.momentum,
             self.weight_decay,
             use_ema=self.ema > 0,

@@ -38,6 +38,7 @@ def train(
     weights: Path | None = None,
     freeze: str | None = None,
     constructor: Callable[..., keras.Model] = DenseNet,
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Trains a network, or goes on with the run that `folder` holds.
 
@@ -57,9 +58,10 @@ def train(
         weights: to start from, whatever `DenseNet` takes; the classifier is new.
         freeze: the last stage to leave untrained.
         constructor: what `network` are arguments of, to train another network in the same way.
+        until: the epoch to pause after, which is not the run's end: called again, it goes on.
 
     Returns:
-        What `run.json` holds, a dict; "test" has loss and accuracy on the test images.
+        What `run.json` holds, a dict; "test" has loss and accuracy on the test images, once the run has ended.
 
     Raises:
         ValueError: if the folder holds a run with other arguments, a batch is larger than the training images or
@@ -98,7 +100,10 @@ def train(
         run.check_space()
         loop = Loop(model, strategy, xla, recipe.label_smoothing)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
-        progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks)
+        last = min(recipe.epochs, until or recipe.epochs)
+        progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last)
+        if progress.epoch < recipe.epochs and not model.stop_training:
+            return state
         with loop.averaged_weights():
             run.save_model(model, "model.keras")
             state["test"] = loop.evaluate(_evaluation(splits.test, recipe, strategy))
@@ -107,8 +112,8 @@ def train(
     return state
 
 
-def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks):
-    """All epochs that are left -> the `Progress` at their end."""
+def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
+    """The epochs that are left until the `last` -> the `Progress` at their end."""
     model = loop.model
     model.stop_training = False
     stream = iter(_stream(splits, recipe, loop.strategy, progress))
@@ -117,7 +122,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks):
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_sigterm_noticed())
         stack.callback(callbacks.on_train_end)
-        while progress.epoch < recipe.epochs and not model.stop_training:
+        while progress.epoch < last and not model.stop_training:
             callbacks.on_epoch_begin(progress.epoch)
             _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop)
             with loop.averaged_weights():

@@ -1,0 +1,27 @@
+"""Searching for the best DenseNet within a budget, with KerasTuner."""
+
+try:
+    import keras_tuner  # noqa: F401
+except ImportError:
+    raise ImportError("A search needs KerasTuner: pip install 'keras-densenet[search]'") from None
+
+from keras_densenet.search.budget import Budget
+from keras_densenet.search.hypermodel import DenseNetHyperModel, constructor_call, scaled
+from keras_densenet.search.oracles import ALGORITHMS, BayesianOptimization, GridSearch, Hyperband, RandomSearch
+from keras_densenet.search.run import Results, search
+from keras_densenet.search.tuner import Tuner
+
+__all__ = [
+    "ALGORITHMS",
+    "BayesianOptimization",
+    "Budget",
+    "DenseNetHyperModel",
+    "GridSearch",
+    "Hyperband",
+    "RandomSearch",
+    "Results",
+    "Tuner",
+    "constructor_call",
+    "scaled",
+    "search",
+]

@@ -1,0 +1,146 @@
+"""A space of DenseNets, as KerasTuner knows it."""
+
+import dataclasses
+
+import keras_tuner
+
+from keras_densenet.architecture import Architecture
+from keras_densenet.models import DenseNet
+from keras_densenet.search.space import declare, parse, text
+from keras_densenet.training import RECIPES
+
+SEARCHED = ("growth_rate", "theta", "bottleneck", "dropout_rate", "stem_channels", "learning_rate", "weight_decay")
+OF_RECIPE = ("dropout_rate", "learning_rate", "weight_decay")
+
+
+class DenseNetHyperModel(keras_tuner.HyperModel):
+    """DenseNets whose growth rate, layers per block, theta, ... are searched.
+
+    Each argument from `blocks` to `weight_decay` may be a fixed value, a list of values, a tuple `(low, high)` or
+    `(low, high, step)`, or any of them as text, see `space.parse`. Depth is searched in layers per block, so that every
+    point is a valid DenseNet.
+
+    Args:
+        input_shape: `(height, width, channels)` of the images.
+        classes: of the classifier.
+        blocks: for each dense block the number of its layers, such as `[(2, 6), (2, 12), [12, 24], 16]`, or as text
+            `"2:6 2:12 12,24 16"`.
+        equal_blocks: whether all blocks have the same number of layers, as in the paper's CIFAR networks; the first
+            block's values count.
+        growth_rate, theta, bottleneck, dropout_rate: arguments of `DenseNet`.
+        stem: "cifar" or "imagenet".
+        stem_channels: channels of the stem. None: the paper's.
+        learning_rate, weight_decay: of the recipe; ranges are searched on a logarithmic scale.
+        recipe: the `training.Recipe` that gives the optimizer its other settings. Default: "short".
+        steps_per_epoch: lets `build` lay out the recipe's schedule. Default: the learning rate is constant.
+
+    Raises:
+        ValueError: for values that cannot be read, or no block.
+
+    Example:
+        >>> hypermodel = keras_densenet.DenseNetHyperModel((32, 32, 3), 10, growth_rate=(12, 24, 4), theta=0.5)
+        >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=10)
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        classes,
+        *,
+        blocks="1:6 1:6 1:6",
+        equal_blocks=False,
+        growth_rate="4:24:2",
+        theta="0.3:1.0:0.1",
+        bottleneck="yes,no",
+        dropout_rate="0.0,0.1,0.2",
+        stem="cifar",
+        stem_channels="8:32:8",
+        learning_rate="0.03:0.3",
+        weight_decay="0.00001:0.001",
+        recipe=None,
+        steps_per_epoch=None,
+    ):
+        super().__init__(name="densenet")
+        self.input_shape, self.classes, self.stem = tuple(input_shape), classes, stem
+        self.equal_blocks = equal_blocks
+        self.blocks = [parse(values) for values in (blocks.split() if isinstance(blocks, str) else blocks)]
+        if not self.blocks:
+            raise ValueError(f"blocks must name the layers of at least one block. Received: blocks={blocks!r}")
+        given = locals()
+        self.values = {name: parse(given[name]) for name in SEARCHED}
+        self.recipe, self.steps_per_epoch = recipe or RECIPES["short"], steps_per_epoch
+
+    def get_config(self):
+        """The space as arguments, a dict for JSON."""
+        blocks = " ".join(map(text, self.blocks))
+        shape = {"input_shape": list(self.input_shape), "classes": self.classes, "stem": self.stem}
+        values = {name: text(values) for name, values in self.values.items()}
+        return {**shape, "blocks": blocks, "equal_blocks": self.equal_blocks, **values}
+
+    def declare_hyperparameters(self, hp):
+        """Adds the hyperparameters to a `HyperParameters`, those of the architecture first."""
+        for name, values in self._blocks():
+            declare(hp, name, values)
+        for name, values in self.values.items():
+            declare(hp, name, values, log=name in OF_RECIPE)
+
+    def network(self, values):
+        """The arguments of `DenseNet` at a point, a dict; `values` are the hyperparameters' by name."""
+        layers = tuple(int(values.get(name, fixed)) for name, fixed in self._blocks())
+        stem_channels = self._at("stem_channels", values)
+        return {
+            "blocks": layers * len(self.blocks) if self.equal_blocks else layers,
+            "growth_rate": int(self._at("growth_rate", values)),
+            "bottleneck": bool(self._at("bottleneck", values)),
+            "theta": round(float(self._at("theta", values)), 6),  # gRPC's float32, and sums of a step
+            "stem": self.stem,
+            "stem_channels": None if stem_channels is None else int(stem_channels),
+            "dropout_rate": round(float(self._at("dropout_rate", values)), 6),
+            "input_shape": self.input_shape,
+            "classes": self.classes,
+        }
+
+    def recipe_at(self, values):
+        """The `Recipe` at a point."""
+        return dataclasses.replace(self.recipe, **{name: float(f"{self._at(name, values):.4g}") for name in OF_RECIPE})
+
+    def build(self, hp):
+        """Builds and compiles the `DenseNet` at a point, for integer labels."""
+        self.declare_hyperparameters(hp)
+        recipe = self.recipe_at(hp.values)
+        model = DenseNet(**self.network(hp.values))
+        model.compile(recipe.optimizer(self.steps_per_epoch), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    def _blocks(self):
+        if self.equal_blocks:
+            return [("layers", self.blocks[0])]
+        return [(f"block{number}", values) for number, values in enumerate(self.blocks, 1)]
+
+    def _at(self, name, values):
+        return values.get(name, self.values[name])
+
+
+def constructor_call(network):
+    """The line of Python that builds a network, given as a dict of `DenseNet` arguments."""
+    plan = Architecture.plan(**network)
+    names = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "dropout_rate", "input_shape")
+    arguments = ", ".join(f"{name}={getattr(plan, name)!r}" for name in (*names, "classes"))
+    return f"kd.DenseNet({arguments})"
+
+
+def scaled(network, fits):
+    """A network of the same shape with the largest growth rate, up to its own, that a budget allows.
+
+    Args:
+        network: a dict of `DenseNet` arguments.
+        fits: whether such a dict is within the budget.
+
+    Raises:
+        ValueError: if none fits.
+    """
+    for growth_rate in range(network["growth_rate"], 0, -1):
+        smaller = {**network, "growth_rate": growth_rate}
+        if fits(smaller):
+            return smaller
+    raise ValueError(f"No growth rate brings {network} within the budget")

@@ -1,0 +1,208 @@
+"""A whole search in a folder, and what the folder tells afterwards."""
+
+import dataclasses
+import pathlib
+
+import rich.console
+from keras_tuner.src.distribute import utils as roles
+from keras_tuner.src.engine.trial import Trial
+
+from keras_densenet.architecture import Architecture
+from keras_densenet.family import variant
+from keras_densenet.search import report
+from keras_densenet.search.budget import Budget
+from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
+from keras_densenet.search.oracles import ALGORITHMS
+from keras_densenet.search.progress import EpochBar, Watch
+from keras_densenet.search.state import claim, read_json, write_json
+from keras_densenet.search.tuner import Tuner, measure
+from keras_densenet.training import Recipe
+from keras_densenet.training.plan import write_plan
+
+HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise")  # of the recipe, from the winner to its training
+
+
+def search(
+    folder,
+    hypermodel,
+    budget,
+    splits,
+    data,
+    *,
+    algorithm="bayesian",
+    trials=20,
+    executions=1,
+    objective="val_accuracy",
+    seed=1,
+    overwrite=False,
+    compare=(),
+    confirm=0,
+    console=None,
+    **options,
+):
+    """Searches, or goes on with the search that `folder` holds.
+
+    `KERASTUNER_ORACLE_IP`, `KERASTUNER_ORACLE_PORT` and `KERASTUNER_TUNER_ID` in the environment make this process the
+    chief or a worker of a search of many processes; all see the same folder.
+
+    Args:
+        folder: that gets `search.json`, the trials with a run's folder each, `results.csv`, `pareto.png`, `best.json`.
+        hypermodel: a `DenseNetHyperModel`; its recipe is that of each trial.
+        budget: a `Budget`.
+        splits: the data, `Splits`.
+        data: what the data is, a dict for JSON; "name" is its name.
+        algorithm: one of `ALGORITHMS`.
+        trials: how many. None: all that "grid" and "hyperband" have.
+        executions: seeds that each point is trained with.
+        objective: "val_accuracy" or "val_loss", of the last epoch.
+        seed: of the points.
+        overwrite: whether to delete a former search in the folder first.
+        compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
+            rate that the budget allows.
+        confirm: seeds, other than those of the trials, with which the best and the compared networks are trained in the
+            end: what was chosen for its accuracy has been lucky, too. 0: the best is not, the others with one.
+        console: a `rich.console.Console`. Default: one that says nothing.
+        **options: of `Tuner`.
+
+    Returns:
+        The results, `Results`; None in a worker.
+
+    Raises:
+        ValueError: if nothing fits the budget, or the folder holds something else.
+        RuntimeError: if no trial completed.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}. Received: algorithm={algorithm!r}")
+    console = console or rich.console.Console(quiet=True)
+    compared = {name: _member(name, hypermodel, budget) for name in compare}
+    settings = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}
+    settings |= {"recipe": dataclasses.asdict(hypermodel.recipe), "algorithm": algorithm, "executions": executions}
+    settings |= {"objective": objective, "seed": seed}
+    specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
+    oracle = ALGORITHMS[algorithm](hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
+    options = {"executions": executions, "folder": folder, "settings": settings, **options}
+    if roles.has_chief_oracle() and not roles.is_chief_oracle():
+        Tuner(oracle, hypermodel, splits, data["name"], **options).search()
+        return None
+    with claim(folder, settings, overwrite):
+        console.print(f"{oracle.share}", highlight=False)
+        Watch(oracle, console, lambda: Results(folder).write_csv())
+        tuner = Tuner(oracle, hypermodel, splits, data["name"], callbacks=[EpochBar(console)], **options)
+        try:
+            tuner.search()
+        finally:
+            if oracle.ending:
+                console.print(f"the search ended early: {oracle.ending}", highlight=False)
+        fresh = dataclasses.replace(hypermodel.recipe, seed=hypermodel.recipe.seed + executions)
+        todo = {name: (network, fresh) for name, network in compared.items()}
+        if confirm:
+            row = Results(folder).best()
+            network, recipe = Results(folder).point(row)
+            todo[f"best, trial {row['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
+        for name, (network, recipe) in todo.items():
+            console.print(f"with {max(1, confirm)} new seeds: {name}, k={network['growth_rate']}", highlight=False)
+            kept = pathlib.Path(folder) / "compared" / name
+            figures = measure(network, recipe, splits, data["name"], kept, max(1, confirm))
+            title = f"{name}, k={network['growth_rate']}"
+            row = report.row(title, "COMPARED", network, recipe, figures, budget)
+            write_json(kept / "figures.json", row)
+        results = Results(folder)
+        results.write()
+    return results
+
+
+class Results:
+    """What a search's folder holds.
+
+    Args:
+        folder: of the search, which may still run.
+
+    Attributes:
+        rows: of the trials, see `report.row`.
+        references: rows of the networks that were trained for comparison.
+
+    Raises:
+        ValueError: if it is not a search's folder, or one of its files is broken.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        if not (self.folder / "search.json").is_file():
+            raise ValueError(f"{str(folder)!r} is not a search's folder: it has no search.json")
+        self.settings = read_json(self.folder / "search.json", lambda state: state["settings"])
+        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in self.settings["recipe"].items()}
+        self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=Recipe(**recipe))
+        self.budget = Budget(**self.settings["budget"])
+        files = sorted(self.folder.glob("trial_*/trial.json"))
+        self.trials = {file.parent.name[6:]: read_json(file, Trial.from_state) for file in files}
+        gone_on = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.trials.values()}
+        self.rows = [self._row(trial, trial.trial_id in gone_on) for trial in self.trials.values()]
+        self.references = [
+            read_json(file, lambda state: state) for file in sorted(self.folder.glob("compared/*/figures.json"))
+        ]
+
+    def best(self):
+        """The best trial's row.
+
+        Raises:
+            ValueError: if no trial has completed.
+        """
+        ranked = report.ranked(self.rows)
+        if not ranked:
+            raise ValueError(f"No trial of the search in {str(self.folder)!r} has completed")
+        return ranked[0]
+
+    def point(self, row):
+        """The arguments of `DenseNet` and the `Recipe` of a row's trial."""
+        values = self.trials[row["trial"]].hyperparameters.values
+        return self.hypermodel.network(values), self.hypermodel.recipe_at(values)
+
+    def write_csv(self):
+        """Writes `results.csv`."""
+        report.write_csv(self.folder / "results.csv", [*self.rows, *self.references])
+
+    def write(self):
+        """Writes `results.csv`, `pareto.png` and `best.json`; returns the line of Python that builds the best."""
+        best = self.best()
+        self.write_csv()
+        family = report.family_costs(self.hypermodel.input_shape, self.hypermodel.classes)
+        report.draw(self.folder / "pareto.png", self.rows, self.references, family, str(self.settings["data"]["name"]))
+        network, recipe = self.point(best)
+        call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
+        figures = {name: best[name] for name in (*report.MEASURED, "parameters", "macs")}
+        others = {"call": call, "trial": best["trial"], "figures": figures, "data": self.settings["data"]}
+        write_plan(self.folder / "best.json", network, changes, **others)
+        return call
+
+    def show(self, console, limit=None):
+        """Prints the trials, at most `limit` of them, and what was written.
+
+        Args:
+            console: a `rich.console.Console`.
+            limit: of lines.
+        """
+        call = self.write()
+        console.print(report.table(self.rows, limit))
+        for row in self.references:
+            accuracies = f"validation {row['val_accuracy']:.2%}, test {row['test_accuracy']:.2%}"
+            if row["accuracy_spread"] is not None:
+                accuracies += f"; validation spread {row['accuracy_spread']:.2%}"
+            console.print(f"{row['trial']}: {row['parameters']:,} parameters, {accuracies}", highlight=False)
+        states = [row["status"] for row in self.rows]
+        count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+        console.print(f"{count}; * on the Pareto front of accuracy and parameters", highlight=False)
+        console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
+        console.print(call, highlight=False, markup=False, soft_wrap=True)
+
+    def _row(self, trial, gone_on):
+        values = trial.hyperparameters.values
+        network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
+        figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
+        status = "continued" if gone_on else trial.status
+        return report.row(trial.trial_id, status, network, recipe, figures, self.budget)
+
+
+def _member(name, hypermodel, budget):
+    """A published network for the images of a search, as large as a budget allows."""
+    network = {**variant(name), "input_shape": hypermodel.input_shape, "classes": hypermodel.classes}
+    return dataclasses.asdict(Architecture.plan(**scaled(network, budget.fits)))

@@ -1,0 +1,116 @@
+"""What a search keeps on disk, in a folder that is its own."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+
+import keras
+import keras_tuner
+import tensorflow as tf
+
+import keras_densenet
+from keras_densenet.files import written_beside
+
+
+@contextlib.contextmanager
+def claim(folder, settings, overwrite=False):
+    """Makes a folder this search's, and keeps other processes out of it until the block ends.
+
+    Only the process that holds the oracle claims the folder: the single one or the chief. `search.json` in it
+    remembers the settings and the versions of the packages.
+
+    Args:
+        folder: where the search keeps everything; made if it is not there.
+        settings: dict for JSON, all that makes this search another one when it changes.
+        overwrite: whether to delete everything in the folder of a former search first.
+
+    Raises:
+        ValueError: if the folder holds a search with other settings, an unreadable `search.json`, or files of another
+            kind, or if another process searches in it.
+        OSError: if it cannot be written to.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "search.json"
+    with _locked(folder):
+        if overwrite and record.exists():
+            _empty(folder, last=record)
+        for rest in (*folder.glob(".*.json-*"), *folder.glob("trial_*/.trial.json-*")):  # of a killed process
+            shutil.rmtree(rest, ignore_errors=True)
+        settings = json.loads(json.dumps(settings))
+        if record.exists():
+            _check_settings(record, settings)
+        elif strangers := sorted(path.name for path in folder.iterdir()):
+            raise ValueError(f"{str(folder)!r} holds {strangers[0]!r} and no search: give a new or an empty folder")
+        else:
+            write_json(record, {"settings": settings, "versions": versions()}, indent=2)
+        yield
+
+
+def versions():
+    """The versions of the packages that chief and workers must agree on, a dict."""
+    packages = {"keras_densenet": keras_densenet, "keras": keras, "tensorflow": tf, "keras_tuner": keras_tuner}
+    return {name: package.__version__ for name, package in packages.items()}
+
+
+def write_json(path, state, **options):
+    """Writes a JSON file that is whole or not there."""
+    with written_beside(path) as beside:
+        beside.write_text(json.dumps(state, **options) + "\n")
+
+
+def read_json(path, take):
+    """What `take` makes of a JSON file's content; raises ValueError if it cannot."""
+    try:
+        return take(json.loads(pathlib.Path(path).read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{str(path)!r} is not a search's state as it was written ({reason}): restore it, give another folder, or "
+            "overwrite the search"
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process searches in {str(folder)!r}: wait for it, or give another folder"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _empty(folder, last):
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != last:
+            path.unlink()
+    last.unlink()
+
+
+def _check_settings(record, settings):
+    before, now = read_json(record, lambda state: _flat(state["settings"])), _flat(settings)
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if names:
+        changes = ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+        raise ValueError(
+            f"{str(record.parent)!r} holds a search with other settings ({changes}): give another folder or "
+            "overwrite it"
+        )
+
+
+def _flat(nested, path=""):
+    if not isinstance(nested, dict):
+        return {path: nested}
+    parts = [_flat(value, f"{path}.{name}" if path else name) for name, value in nested.items()]
+    return {name: value for part in parts for name, value in part.items()}

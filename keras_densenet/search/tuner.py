@@ -1,0 +1,140 @@
+"""Trials that train with the package's own loop, each in a run's folder."""
+
+import csv
+import dataclasses
+import pathlib
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+from keras_tuner.src.engine.base_tuner import BaseTuner
+
+from keras_densenet import training
+from keras_densenet.data import training_steps
+from keras_densenet.memory import given_back
+from keras_densenet.search.cluster import RobustTuner
+from keras_densenet.training.folder import FolderInUse
+
+LEAVING = 300  # seconds that a worker has to leave a trial which was given to another one
+
+
+class _Trials(BaseTuner):
+    """What `Tuner` does in any role."""
+
+    def __init__(self, oracle, hypermodel, splits, data, executions=1, folder="search", callbacks=(), **options):
+        folder = pathlib.Path(folder)
+        super().__init__(oracle, None, directory=str(folder.parent), project_name=folder.name, **options)
+        self.hypermodel, self.splits, self.data = hypermodel, splits, data
+        self.executions, self.callbacks = executions, callbacks
+
+    def run_trial(self, trial):
+        """Trains the network of a trial, or goes on with that; returns the figures of `measure`."""
+        values = trial.hyperparameters.values
+        while (former := trial.hyperparameters.values.get("tuner/trial_id")) is not None:  # of Hyperband's last round
+            trial = self.oracle.get_trial(former)
+        folder = pathlib.Path(self.get_trial_dir(trial.trial_id))
+        network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
+        until = values.get("tuner/epochs")
+        callbacks = [_Check(self.oracle), *self.callbacks]
+        return measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks)
+
+
+class Tuner(RobustTuner, _Trials):
+    """KerasTuner's tuner, with a run's folder for each execution of a trial, which a killed trial continues from.
+
+    Args:
+        oracle: one of `ALGORITHMS`.
+        hypermodel: the `DenseNetHyperModel` of the oracle.
+        splits: the data, `Splits`.
+        data: its name.
+        executions: seeds that each point is trained with.
+        folder: of the search.
+        callbacks: Keras callbacks of all trainings.
+        **options: of `RobustTuner`.
+    """
+
+
+class _Check(keras.callbacks.Callback):
+    """Ends a training whose trial was given to another worker."""
+
+    def __init__(self, oracle):
+        super().__init__()
+        self.oracle = oracle
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.oracle.check()
+
+
+def measure(network, recipe, splits, data, folder, executions=1, until=None, callbacks=()):
+    """Trains a network with one or more seeds, and measures it.
+
+    Args:
+        network: a dict of `DenseNet` arguments.
+        recipe: a `Recipe`; its seed is the first one.
+        splits: the data, `Splits`.
+        data: its name.
+        folder: that gets a run's folder for each seed.
+        executions: number of seeds.
+        until: the epoch after which to pause.
+        callbacks: Keras callbacks.
+
+    Returns:
+        A dict of floats, means over the seeds: val_accuracy, val_loss (of the last epoch), best_val_accuracy (of the
+        best one), accuracy_spread (standard deviation of val_accuracy), epochs, ms_per_step (median of the epochs, the
+        first left out), peak_bytes (most that TensorFlow had allocated; only of a run that trained just now) and, for
+        a run that has ended, test_accuracy.
+    """
+    network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
+    found = []
+    for execution in range(executions):
+        run, before = folder / f"run{execution}", _allocated("current")
+        _reset_peak()
+        with given_back():
+            seeded = dataclasses.replace(recipe, seed=recipe.seed + execution)
+            state = _train(network, data, splits, seeded, run, callbacks, until=until)
+        with open(run / "history.csv", newline="") as file:
+            history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        figures = {name: history[-1][name] for name in ("val_accuracy", "val_loss")}
+        figures["best_val_accuracy"] = max(row["val_accuracy"] for row in history)
+        figures["epochs"] = float(len(history))
+        seconds = statistics.median(row["seconds"] for row in history[1:] or history)
+        figures["ms_per_step"] = 1000 * seconds / (training_steps(splits.train, recipe.batch_size) * recipe.accumulate)
+        if (peak := _allocated("peak")) is not None and peak > before:
+            figures["peak_bytes"] = float(peak - before)
+        if "test" in state:
+            figures["test_accuracy"] = state["test"]["accuracy"]
+        found.append(figures)
+    common = [name for name in found[0] if all(name in figures for figures in found)]
+    means = {name: statistics.fmean(figures[name] for figures in found) for name in common}
+    if executions > 1:
+        means["accuracy_spread"] = statistics.stdev(figures["val_accuracy"] for figures in found)
+    return means
+
+
+def _train(network, data, splits, recipe, folder, callbacks, until):
+    """Trains, once a worker that lost this trial, which its next step tells it, has left the folder."""
+    deadline = time.monotonic() + LEAVING
+    while True:
+        try:
+            return training.train(network, data, splits, recipe, folder, callbacks, until=until)
+        except FolderInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _device():
+    return "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+
+
+def _allocated(what):
+    try:
+        return tf.config.experimental.get_memory_info(_device())[what]
+    except ValueError:  # an allocator that does not count
+        return None
+
+
+def _reset_peak():
+    if _allocated("peak") is not None:
+        tf.config.experimental.reset_memory_stats(_device())

@@ -1,0 +1,117 @@
+"""The scripts in `tuning/`, in processes of their own."""
+
+import csv
+import json
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from keras_densenet import cli
+from keras_densenet.search import Budget, DenseNetHyperModel, RandomSearch
+
+TUNING = pathlib.Path(__file__).parents[2] / "tuning"
+TINY = [
+    *("--images", "100", "--image-size", "8", "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "50"),
+    *("--blocks", "1 1:2", "--growth-rate", "3:8:1", "--bottleneck", "no", "--max-parameters", "5k"),
+    *("--algorithm", "random"),
+]
+
+
+def _start(*arguments, script="search.py", **options):
+    command = [sys.executable, TUNING / script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def _completed(folder):
+    files = folder.glob("trial_*/trial.json")
+    return sum(json.loads(file.read_text())["status"] == "COMPLETED" for file in files)
+
+
+def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path):
+    search = _start(*TINY, "--trials", 2, "--out", tmp_path / "a")
+    output, errors = search.communicate(timeout=280)
+    assert search.returncode == 0, errors
+    assert errors == ""
+    assert "kd.DenseNet(blocks=(1, " in output
+    assert (tmp_path / "a" / "pareto.png").is_file()
+    report = _start(tmp_path / "a", script="report.py")
+    output, errors = report.communicate(timeout=280)
+    assert "2 completed" in output
+    assert errors == ""
+
+
+def test_workers_share_a_search_whose_chief_is_killed(tmp_path):
+    """Two chiefs with two workers each, the first of which is killed: all its processes are gone, nothing is lost."""
+    command = [*TINY, "--trials", 5, "--workers", 2, "--out", tmp_path / "a"]
+    search = _start(*command)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "a").exists() or _completed(tmp_path / "a") < 2:
+        assert search.poll() is None, search.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    workers = psutil.Process(search.pid).children()
+    assert len(workers) == 2
+    search.send_signal(signal.SIGKILL)
+    search.communicate()
+    psutil.wait_procs(workers, 60)
+    assert not any(worker.is_running() for worker in workers)
+    output, errors = _start(*command).communicate(timeout=280)
+    assert "5 completed" in output, errors
+    with open(tmp_path / "a" / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({(row["blocks"], row["growth_rate"], row["learning_rate"]) for row in rows}) == 5
+    assert all(row["epochs"] == "1.0" for row in rows)
+
+
+def test_the_readmes_example_runs(tmp_path):
+    text = (TUNING.parent / "README.md").read_text()
+    section = text[text.index("## Search") : text.index("## Serving")]
+    code = section[section.index("```python") + 9 :].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert "kd.DenseNet(blocks=(" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--max-parameters", "10"], "Nothing in the space is within the budget: its smallest network has"),
+        (["--max-parameters", "many"], "A limit must be a number such as 200000, 200k, 1.5M or 2G. Received: 'many'"),
+        (["--growth-rate", "9:3"], "must be fixed (12), listed (8,12,16) or a range"),
+        (["--space", "none"], "--space must be one of cifar, imagenet, mobile, or a file"),
+        (["--algorithm", "best"], "algorithm must be one of random, bayesian, hyperband, grid"),
+        (["--workers", "0"], "workers must be at least 1"),
+        (["--image-size", "2"], "The space has no valid network"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.setattr(sys, "argv", ["search.py", "--out", str(tmp_path / "a"), *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.run(runpy.run_path(TUNING / "search.py")["app"])
+    assert end.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert sentence in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "budget"),
+    [
+        ("cifar", (32, 32, 3), {"max_parameters": 1_000_000}),
+        ("mobile", (96, 96, 3), {"max_parameters": 1_000_000, "max_macs": 50_000_000, "max_activation_bytes": 10**9}),
+        ("imagenet", (224, 224, 3), {"max_parameters": 8_000_000, "max_macs": 2_900_000_000}),
+    ],
+)
+def test_each_space_has_networks_within_the_budget_that_its_file_names(name, shape, budget):
+    path = TUNING / "spaces" / f"{name}.py"
+    assert f"python tuning/search.py --space {name}" in path.read_text()
+    hypermodel = DenseNetHyperModel(shape, 10, **runpy.run_path(path)["SPACE"])
+    share = RandomSearch(hypermodel, Budget(**budget)).share
+    assert 0.01 < share.fitting / share.points < 0.9
