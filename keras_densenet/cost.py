@@ -10,6 +10,9 @@ from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet, DenseNetModel
 from keras_densenet.types import ImageShape
 
+Network = str | Mapping[str, Any] | Architecture | DenseNetModel
+"""A name, arguments of `DenseNet`, its plan, or a built one."""
+
 # Arguments of DenseNet, and those of them that cost nothing.
 _FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name"}
 _ARGUMENTS = set(inspect.signature(DenseNet).parameters)
@@ -90,9 +93,7 @@ class Cost:
         return [getattr(stage, name) for stage in self.stages]
 
 
-def cost(
-    network: str | Mapping[str, Any] | Architecture | DenseNetModel, input_shape: ImageShape | None = None
-) -> Cost:
+def cost(network: Network, input_shape: ImageShape | None = None) -> Cost:
     """Computes what a network costs, in well under a millisecond.
 
     Args:
@@ -115,21 +116,20 @@ def cost(
     if input_shape is not None:
         plan = dataclasses.replace(plan, input_shape=input_shape)
     height, width, channels = plan.input_shape
-    known = height is not None and width is not None
     found, before = [], (height, width)
     for stage in plan.stages:
         after = (stage.height, stage.width)
-        pixels = [h * w if known else 0 for h, w in (before, after)]
+        pixels = [0 if h is None or w is None else h * w for h, w in (before, after)]
         found.append(StageCost(stage, *_COSTS[stage.kind](stage, plan, *pixels)))
         before = after
     if plan.classes:
         stage = Stage("classifier", "classifier", found[-1].stage.out_channels, plan.classes, 1, 1, 1)
         products = stage.in_channels * plan.classes
         found.append(StageCost(stage, products + plan.classes, products, products, 0, stage.in_channels + plan.classes))
-    return Cost(tuple(found), height * width * channels if known else None)
+    return Cost(tuple(found), None if height is None or width is None else height * width * channels)
 
 
-def architecture_of(network):
+def architecture_of(network: Network) -> Architecture:
     """The `Architecture` of whatever `cost` takes."""
     if isinstance(network, str):
         network = variant(network)

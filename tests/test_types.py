@@ -8,7 +8,7 @@ import pytest
 
 import keras_densenet
 
-PACKAGES = ["", ".data", ".layers", ".models", ".serving", ".training", ".weights"]
+PACKAGES = ["", ".data", ".explain", ".layers", ".models", ".serving", ".training", ".weights"]
 SPECIAL = ("__call__", "__getitem__", "__init__", "__len__")
 
 

@@ -1,5 +1,6 @@
 """Where a network looks: Grad-CAM and Grad-CAM++ over its pyramid."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 from keras_densenet.explain.drawing import colours
 from keras_densenet.explain.network import flat, stages
 from keras_densenet.layers import Head, Preprocess
+from keras_densenet.types import Array, Tensor
 
 METHODS = ("grad-cam", "grad-cam++")
 
@@ -27,7 +29,14 @@ class ClassActivation(NamedTuple):
     scores: np.ndarray
 
 
-def grad_cam(model, images, class_index=None, level=None, method="grad-cam", batch_size=32):
+def grad_cam(
+    model: keras.Model,
+    images: Tensor,
+    class_index: int | Sequence[int] | None = None,
+    level: str | None = None,
+    method: str = "grad-cam",
+    batch_size: int = 32,
+) -> ClassActivation:
     """Shows what in images speaks for a class.
 
     Grad-CAM sums a level's channels, each weighted by the mean gradient of the class' logit with respect to it, and
@@ -77,7 +86,7 @@ def grad_cam(model, images, class_index=None, level=None, method="grad-cam", bat
     return ClassActivation(maps, classes, scores)
 
 
-def overlay(images, maps, opacity=0.6):
+def overlay(images: Tensor, maps: Array, opacity: float = 0.6) -> Array:
     """Lays maps over images.
 
     Args:

@@ -4,22 +4,24 @@ import dataclasses
 import functools
 import statistics
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.cost import architecture_of, cost
+from keras_densenet.cost import Network, architecture_of, cost
 from keras_densenet.explain.network import flat, stages
+from keras_densenet.types import ImageShape
 
 
 class StageRow(NamedTuple):
     """One row of the paper's table 1; sizes and MACs are of one image, `share` of the time is None if not measured."""
 
     name: str
-    height: int
-    width: int
+    height: int | None
+    width: int | None
     layers: str
     in_channels: int
     out_channels: int
@@ -28,7 +30,9 @@ class StageRow(NamedTuple):
     share: float | None = None
 
 
-def describe(network, input_shape=None, seconds=None):
+def describe(
+    network: Network, input_shape: ImageShape | None = None, seconds: Sequence[float] | None = None
+) -> list[StageRow]:
     """Describes a network stage by stage.
 
     Args:
@@ -59,7 +63,9 @@ def describe(network, input_shape=None, seconds=None):
     return rows
 
 
-def stage_seconds(model, input_shape=None, batch_size=8, rounds=7):
+def stage_seconds(
+    model: keras.Model, input_shape: ImageShape | None = None, batch_size: int = 8, rounds: int = 7
+) -> list[float]:
     """Measures how long each stage takes in inference, compiled on its own, without XLA.
 
     Args:
@@ -75,7 +81,7 @@ def stage_seconds(model, input_shape=None, batch_size=8, rounds=7):
         ValueError: for an image of unknown size.
     """
     network = flat(model)
-    shape = architecture_of(network).input_shape if input_shape is None else tuple(input_shape)
+    shape: tuple = architecture_of(network).input_shape if input_shape is None else tuple(input_shape)
     parts = stages(network)
     if network.architecture.classes is not None:
         parts.append(keras.Model(network.pyramid_outputs[[*network.pyramid_outputs][-1]], network.output))

@@ -1,9 +1,14 @@
 """Pictures of networks and of what they reuse."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from keras_densenet.cost import architecture_of, cost
+from keras_densenet.cost import Network, architecture_of, cost
+from keras_densenet.explain.gradient import KernelGradient
+from keras_densenet.explain.reuse import BlockReuse
 from keras_densenet.files import written_beside
+from keras_densenet.types import ImageShape, Path
 
 
 def new_figure(width, height):
@@ -36,7 +41,7 @@ def colours(values):
     return np.asarray(matplotlib.colormaps["turbo"](values), "float32")[..., :3] * 255
 
 
-def draw_reuse(blocks, path, title=""):
+def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> None:
     """Draws the heat maps of `feature_reuse` as in the paper's figure 5.
 
     A column is a reader, its weights in units of its largest; a row is a source, the block's input on top. The frame is
@@ -78,7 +83,7 @@ def draw_reuse(blocks, path, title=""):
     save_figure(figure, path)
 
 
-def draw_gradients(kernels, path, title=""):
+def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "") -> None:
     """Draws what `gradient_flow` gave: a bar for each kernel, from the image to the classifier.
 
     Args:
@@ -103,7 +108,7 @@ def draw_gradients(kernels, path, title=""):
     save_figure(figure, path)
 
 
-def draw_network(network, path, title="", input_shape=None):
+def draw_network(network: Network, path: Path, title: str = "", input_shape: ImageShape | None = None) -> None:
     """Draws the blocks of a network with the growth of their channels.
 
     From left to right go the layers, upwards the channels: every layer of a block adds k, which stay to the block's
@@ -119,7 +124,7 @@ def draw_network(network, path, title="", input_shape=None):
     stages = [part.stage for part in found.stages]
     figure = new_figure(12, 4.6)
     axes = figure.subplots()
-    top, x = max(stage.out_channels for stage in stages if stage.kind != "classifier"), 0
+    top, x = max(stage.out_channels for stage in stages if stage.kind != "classifier"), 0.0
     wide = sum(plan.blocks) / 26
     for stage in stages:
         if stage.kind in ("pool", "head", "classifier"):

@@ -1,10 +1,13 @@
 """How strongly the loss' gradient reaches each layer."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_densenet.types import Array, Tensor
 
 
 class KernelGradient(NamedTuple):
@@ -16,12 +19,12 @@ class KernelGradient(NamedTuple):
     kernel_norm: float
 
     @property
-    def relative(self):
+    def relative(self) -> float:
         """The norm of the gradient by that of the kernel, which takes the kernel's size out of it."""
         return self.norm / self.kernel_norm
 
 
-def gradient_flow(model, images, labels):
+def gradient_flow(model: keras.Model, images: Tensor, labels: Sequence[int] | Array) -> list[KernelGradient]:
     """Computes the norm of the gradient that reaches each convolution and dense kernel in a training step.
 
     Of a DenseNet of this package this is the hand-written gradient. The model is left as it was: neither weights nor

@@ -9,7 +9,7 @@ STAGES = (layers.ImageNetStem, layers.CifarStem, layers.StemPool, layers.DenseBl
 FOLDED = (layers.FoldedImageNetStem, layers.FoldedDenseBlock, layers.FoldedTransition, layers.FoldedHead)
 
 
-def flat(model):
+def flat(model: keras.Model) -> DenseNetModel:
     """A model of the same layers in which none is a model itself, so that all tensors between them can be asked for.
 
     Args:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_densenet import layers
 from keras_densenet.explain.network import FOLDED, flat, stages
+from keras_densenet.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +32,12 @@ class BlockReuse:
     reader: str | None
 
     @property
-    def relative(self):
+    def relative(self) -> Array:
         """The weights of every reader in units of its largest: 0..1, as they are drawn."""
         return self.weights / np.nanmax(self.weights, 1, keepdims=True)
 
 
-def feature_reuse(model, scaled=False):
+def feature_reuse(model: keras.Model, scaled: bool = False) -> list[BlockReuse]:
     """Computes the mean absolute weight by which every layer of a dense block reads every source before it.
 
     The entry of reader l and source s is the mean of |w| over those weights of l's kernel that belong to the channels
@@ -74,7 +77,7 @@ def feature_reuse(model, scaled=False):
     ]
 
 
-def observations(blocks):
+def observations(blocks: Sequence[BlockReuse]) -> list[dict[str, Any]]:
     """The paper's observations about its figure 5 as numbers, for each block.
 
     Args:
