@@ -150,6 +150,20 @@ def save(title, rows):
         writer.writerows(rows)
 
 
+def read(title):
+    """What `save` wrote: `(the machine, rows)`; figures are floats, None where there is none."""
+    with open(RESULTS / f"{title}.csv", newline="") as file:
+        about = file.readline().strip("# \n")
+        return about, [{name: _figure(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def _figure(cell):
+    try:
+        return float(cell)
+    except ValueError:
+        return cell or None
+
+
 def machine():
     """The machine and the versions in one line."""
     text = pathlib.Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""

@@ -1,0 +1,101 @@
+"""The README's tables, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
+
+Likewise inference, growth and accuracy.
+"""
+
+import sys
+
+from benchmarks.growth import bend
+from benchmarks.race import read
+
+TRAINED = {"densenet121": "train step, densenet121, batch 8", "bc": "train step, densenet-bc-100-12, batch 64"}
+HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
+SIZES = (1, 8, 32)
+OURS = "keras_densenet, XLA"
+
+
+def train_step():
+    """Time, buffers and compilation of a training step, and how they compare."""
+    about, found = None, {}
+    for network, title in TRAINED.items():
+        about, rows = read(title)
+        found[network] = {row["name"]: row for row in rows}
+    yield from _head("", *HEADS.values())
+    for name in found["densenet121"]:
+        yield _line(name, *(_step(rows[name]) for rows in found.values()))
+    yield ""
+    yield "A step of this package under XLA takes, in the order of the columns,"
+    yield ""
+    comparisons = {
+        "the time of ordinary Keras' faster mode": ("seconds", ("ordinary Keras, XLA", "ordinary Keras")),
+        "of ordinary Keras that keeps its memory": ("seconds", ("ordinary Keras, XLA, kept memory",)),
+        "of torchvision": ("seconds", ("torchvision eager",)),
+        "of torchvision that keeps its memory": ("seconds", ("torchvision eager, kept memory",)),
+        "the buffers of ordinary Keras under XLA": ("buffers", ("ordinary Keras, XLA",)),
+        "its XLA compilation": ("compilation", ("ordinary Keras, XLA",)),
+        "its first call, tracing included": ("first_call", ("ordinary Keras, XLA",)),
+    }
+    for what, (figure, others) in comparisons.items():
+        ratios = [rows[OURS][figure] / min(rows[other][figure] for other in others) for rows in found.values()]
+        yield f"- {' and '.join(f'{ratio:.2f}x' for ratio in ratios)} {what}"
+    yield f"\n{about}."
+
+
+def inference():
+    """Time of inference, and how it compares."""
+    found = {size: read(f"inference, densenet121, batch {size}") for size in SIZES}
+    rows = {size: {row["name"]: row["seconds"] for row in rows} for size, (_, rows) in found.items()}
+    yield from _head("DenseNet-121, 224x224", *(f"batch {size}" for size in SIZES))
+    for name in rows[8]:
+        yield _line(name, *(f"{1000 * rows[size][name]:.0f} ms" for size in SIZES))
+    yield ""
+    gains = []
+    for size in SIZES:
+        ours = min(time for name, time in rows[size].items() if name.startswith("keras_densenet"))
+        ordinary = min(time for name, time in rows[size].items() if name.startswith("ordinary"))
+        gains.append(f"{ordinary / ours:.2f}x")
+    yield f"That is {', '.join(gains)} the speed of the fastest mode of keras.applications. {found[8][0]}."
+
+
+def growth():
+    """How a training step grows with depth and growth rate."""
+    about, rows = read("growth")
+    yield from _head("DenseNet-BC, batch 16", "time of a step", "buffers", "compilation")
+    for row in rows:
+        figures = f"{row['seconds']:.2f} s", f"{row['buffers'] / 1e6:,.0f} MB", f"{row['compilation']:.0f} s"
+        yield _line(f"L={row['L']:.0f}, k={row['k']:.0f}: {row['name']}", *figures)
+    yield ""
+    shares = [f"{name}: {bend(rows, name):.0%}" for name in dict.fromkeys(row["name"] for row in rows)]
+    yield f"Of the buffers' growth with L, a part proportional to L^2 makes {', '.join(shares)}. {about}."
+
+
+def accuracy():
+    """A DenseNet-BC and a ResNet after the same training on Fashion-MNIST."""
+    about, rows = read("accuracy, fashion_mnist")
+    yield from _head("", "parameters", "MACs", "time of a step", "training", "test accuracy")
+    for row in rows:
+        figures = f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", f"{row['milliseconds_per_step']:.0f} ms"
+        yield _line(
+            row["network"], *figures, f"{row['minutes_of_training']:.0f} minutes", f"{row['test_accuracy']:.2%}"
+        )
+    yield f"\n{about}."
+
+
+def _step(row):
+    parts = [f"{row['seconds']:.2f} s"]
+    if row["buffers"]:
+        parts.append(f"{row['buffers'] / 1e6:,.0f} MB of buffers")
+    return ", ".join(parts)
+
+
+def _head(*cells):
+    return _line(*cells), _line(*["---"] * len(cells))
+
+
+def _line(*cells):
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+if __name__ == "__main__":
+    tables = {table.__name__: table for table in (train_step, inference, growth, accuracy)}
+    print("\n".join(tables[sys.argv[1]]()))
