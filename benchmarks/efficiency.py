@@ -1,8 +1,8 @@
-"""Draws what `benchmarks.accuracy` measured: test accuracy over parameters, MACs and minutes of training.
+"""Draws what `benchmarks.accuracy` measured: test accuracy over parameters, MACs and the time of a training step.
 
     python -m benchmarks.efficiency
 
-Reads every `benchmarks/results/accuracy, DATA, N epochs.csv` and writes `efficiency, DATA, N epochs.png` beside it.
+Reads every `benchmarks/results/accuracy, DATA.csv` and writes `efficiency, DATA.png` beside it.
 """
 
 import csv
@@ -10,7 +10,11 @@ import csv
 from benchmarks.race import RESULTS, console
 from keras_densenet.explain.drawing import new_figure, save_figure
 
-AXES = {"parameters": (1e3, "thousand parameters"), "macs": (1e6, "M MACs"), "minutes": (1, "minutes of training")}
+AXES = {
+    "parameters": (1e3, "thousand parameters"),
+    "macs": (1e6, "M MACs of one image"),
+    "milliseconds_per_step": (1, "ms of a training step"),
+}
 
 
 def read(path):
@@ -20,8 +24,10 @@ def read(path):
 
 
 def draw(rows, path):
-    figure = new_figure(10, 3.6)
-    for axes, (column, (unit, label)) in zip(figure.subplots(1, 3, sharey=True), AXES.items(), strict=True):
+    columns = [column for column in AXES if column in rows[0]]
+    figure = new_figure(3.4 * len(columns), 3.6)
+    for axes, column in zip(figure.subplots(1, len(columns), sharey=True), columns, strict=True):
+        unit, label = AXES[column]
         for row in rows:
             point = float(row[column]) / unit, float(row["test_accuracy"]) * 100
             colour = "tab:blue" if row["network"].startswith("DenseNet") else "tab:orange"

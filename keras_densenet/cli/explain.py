@@ -173,17 +173,17 @@ def describe(
         with console.status(f"measuring {batch_size} images, stage by stage"):
             seconds = views.stage_seconds(model, shape, batch_size)
     rows = views.describe(model, shape, seconds)
-    columns = "stage", "output", "layers", "channels", "parameters", "M MACs", "time"
+    columns = ["stage", "output", "layers", "channels", "parameters", "M MACs", *(["time"] if measure else [])]
     table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
-    for column in table.columns[-3:]:
+    for column in table.columns[4:]:
         column.justify = "right"
     for row in rows:
         channels = f"{row.in_channels} -> {row.out_channels}"
-        share = "" if row.share is None else f"{row.share:.1%}"
+        share = [] if row.share is None else [f"{row.share:.1%}"]
         size, macs = f"{row.height}x{row.width}", f"{row.macs / 1e6:,.1f}"
-        table.add_row(row.name, size, row.layers, channels, f"{row.parameters:,}", macs, share)
+        table.add_row(row.name, size, row.layers, channels, f"{row.parameters:,}", macs, *share)
     totals = f"{sum(row.parameters for row in rows):,}", f"{sum(row.macs for row in rows) / 1e6:,.1f}"
-    table.add_row("total", "", "", "", *totals, "" if seconds is None else f"{sum(seconds) * 1e3:.0f} ms")
+    table.add_row("total", "", "", "", *totals, *([] if seconds is None else [f"{sum(seconds) * 1e3:.0f} ms"]))
     console.print(table)
     if seconds is not None:
         console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA", highlight=False)
