@@ -37,11 +37,9 @@ def main():
         options = {"algorithm": "random", "trials": TRIALS, "console": noting}
         search.search(f"{folder}/search", hypermodel, search.Budget(), splits, {"name": "noise"}, **options)
     save("search, resident memory", noting.rows)
-    first, last = noting.rows[2], noting.rows[-1]
-    growth = (last["resident_megabytes"] - first["resident_megabytes"]) / (last["trial"] - first["trial"])
-    print(
-        f"{first['resident_megabytes']} MB after trial 3, {last['resident_megabytes']} MB after {TRIALS}: {growth:.1f} MB each"
-    )
+    resident = [row["resident_megabytes"] for row in noting.rows]
+    growth = (resident[-1] - resident[2]) / (TRIALS - 3)
+    print(f"{resident[2]} MB after 3 trials, {resident[-1]} MB after {TRIALS}: {growth:.1f} MB each")
 
 
 if __name__ == "__main__":
