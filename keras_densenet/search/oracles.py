@@ -57,8 +57,8 @@ class Budgeted(RobustOracle):
         hypermodel.declare_hyperparameters(space)
         if not isinstance(objective, str) or objective not in DIRECTIONS:
             raise ValueError(
-                f"objective must be one of {', '.join(DIRECTIONS)}; a network's cost is limited by the budget, and the report "
-                f"has the Pareto fronts of both. Received: objective={objective!r}"
+                f"objective must be one of {', '.join(DIRECTIONS)}; the budget limits a network's cost, and the report "
+                f"has Pareto fronts of both. Received: objective={objective!r}"
             )
         objective = keras_tuner.Objective(objective, DIRECTIONS[objective])
         super().__init__(objective=objective, hyperparameters=space, **options)

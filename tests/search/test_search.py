@@ -89,7 +89,7 @@ def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
 def test_progress_tells_trial_point_cost_result_and_time_left(finished):
     *_, text = finished
     assert "networks in the space" in text
-    for part in ("trial 2 of 2: blocks 1-", "parameters, 0.", "trial 2: val_accuracy 0.", "; best ", "s left"):
+    for part in ("trial 2 of 2: blocks 1-", "parameters, 0.", "trial 2: val_accuracy ", "; best ", "s left"):
         assert part in text
 
 
@@ -103,7 +103,7 @@ def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(fin
 
 
 def test_search_best_and_report_say_what_train_takes(finished, tmp_path):
-    folder, results, _ = finished
+    folder, *_ = finished
     result = CliRunner().invoke(app, ["search", "best", str(folder)], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert result.output.startswith("kd.DenseNet(blocks=(1, ")
@@ -115,6 +115,7 @@ def test_search_best_and_report_say_what_train_takes(finished, tmp_path):
     result = CliRunner().invoke(app, [*arguments, "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "256"])
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "run.json").read_text())["arguments"]
+    results = Results(folder)  # another test may have added a trial
     network, recipe = results.point(results.best())
     assert kept["recipe"]["learning_rate"] == recipe.learning_rate
     assert kept["recipe"]["batch_size"] == 256
