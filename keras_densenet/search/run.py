@@ -7,7 +7,7 @@ import rich.console
 from keras_tuner.src.distribute import utils as roles
 from keras_tuner.src.engine.trial import Trial
 
-from keras_densenet.architecture import Architecture
+from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.family import variant
 from keras_densenet.search import report
 from keras_densenet.search.budget import Budget
@@ -68,11 +68,13 @@ def search(
         The results, `Results`; None in a worker.
 
     Raises:
-        ValueError: if nothing fits the budget, or the folder holds something else.
+        ValueError: for an argument out of range, if nothing fits the budget, or the folder holds something else.
         RuntimeError: if no trial completed.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}. Received: algorithm={algorithm!r}")
+    for name, count in (("trials", 1 if trials is None else trials), ("executions", executions)):
+        check_count(name, count)
     console = console or rich.console.Console(quiet=True)
     compared = {name: _member(name, hypermodel, budget) for name in compare}
     settings = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}

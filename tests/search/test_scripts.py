@@ -87,6 +87,9 @@ def test_the_readmes_example_runs(tmp_path):
         (["--space", "none"], "--space must be one of cifar, imagenet, mobile, or a file"),
         (["--algorithm", "best"], "algorithm must be one of random, bayesian, hyperband, grid"),
         (["--workers", "0"], "workers must be at least 1"),
+        (["--executions", "0"], "executions must be a whole number >= 1"),
+        (["--trials", "-1"], "trials must be a whole number >= 1"),
+        (["--images", "9"], "images must be at least 20, two of each class. Received: 9"),
         (["--image-size", "2"], "The space has no valid network"),
     ],
 )
