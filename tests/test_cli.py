@@ -193,7 +193,18 @@ def test_a_file_that_is_no_image_is_one_sentence(digits_run, tmp_path, monkeypat
 
 def test_start_up_is_quiet_and_every_command_has_an_example():
     command = shutil.which("keras-densenet", path=sys.prefix + "/bin")
-    names = ("models", "train", "evaluate", "predict", "export", "request", "quickstart", "convert", "weights")
+    names = (
+        "models",
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "request",
+        "quickstart",
+        "convert",
+        "weights",
+        "search",
+    )
     for name in names:
         assert "Example: keras-densenet" in CliRunner().invoke(app, [name, "--help"]).output
     done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60, check=True)

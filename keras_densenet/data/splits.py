@@ -54,15 +54,20 @@ def hold_out(split, share, seed):
 
 
 def limited(splits, count, seed=0):
-    """At most so many training and test images and half as many for validation, of every class its share.
+    """About so many training and test images and half as many for validation, of every class its share.
 
     Args:
         splits: `Splits`.
         count: of images; None for all.
         seed: of the choice.
+
+    Raises:
+        ValueError: for fewer than two for each class.
     """
     if count is None:
         return splits
+    if count < 2 * len(splits.labels):
+        raise ValueError(f"images must be at least {2 * len(splits.labels)}, two of each class. Received: {count}")
     parts = {}
     for name, most in (("train", count), ("validation", count // 2), ("test", count)):
         part = getattr(splits, name)

@@ -12,6 +12,7 @@ from keras_tuner.src.engine.trial import TrialStatus
 
 from keras_densenet.search.robust import RobustOracle
 
+DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
 DRAWS = 10_000  # of points in a row that do not fit or are not new, after which none is left
 ENUMERATED = 20_000  # the most points of a space that are looked at one by one
 SAMPLED = 1_000  # points that tell the share of a larger space
@@ -48,14 +49,18 @@ class Budgeted(RobustOracle):
         ending: why there are no more points, once there are none; else None.
 
     Raises:
-        ValueError: if no point fits.
+        ValueError: if no point fits, or for another objective.
     """
 
     def __init__(self, hypermodel, budget, objective="val_accuracy", **options):
         space = keras_tuner.HyperParameters()
         hypermodel.declare_hyperparameters(space)
-        direction = "min" if objective.endswith("loss") else "max"
-        objective = keras_tuner.Objective(objective, direction)
+        if not isinstance(objective, str) or objective not in DIRECTIONS:
+            raise ValueError(
+                f"objective must be one of {', '.join(DIRECTIONS)}; the budget limits a network's cost, and the report "
+                f"has Pareto fronts of both. Received: objective={objective!r}"
+            )
+        objective = keras_tuner.Objective(objective, DIRECTIONS[objective])
         super().__init__(objective=objective, hyperparameters=space, **options)
         self.hypermodel, self.budget, self.ending = hypermodel, budget, None
         self.share = self._share()

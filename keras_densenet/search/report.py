@@ -111,13 +111,17 @@ def draw(path, rows, references=(), family=None, title=""):
         path: of the picture to write.
         rows: of the trials.
         references: rows of networks that were trained for comparison.
-        family: what `family_costs` gives; those near the trials are marked by a line at their cost, for they have no
-            accuracy on this data.
+        family: what `family_costs` gives; those near the trials, and the smallest, are marked by a line at their cost,
+            for they have no accuracy on this data.
         title: of the picture.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    done, known = ranked(rows), {row["trial"] for row in references}
+    done = ranked(rows)
+    largest = max(row["parameters"] for row in [*done, *references])
+    smallest = min((costs["parameters"] for costs in (family or {}).values()), default=0)
+    near = {k: v for k, v in (family or {}).items() if v["parameters"] <= max(3 * largest, smallest)}
     figure = Figure(figsize=(16, 5), layout="constrained")
     for axes, (name, label) in zip(figure.subplots(1, 3, sharey=True), COSTS.items(), strict=True):
         axes.scatter([r[name] for r in done], [r["val_accuracy"] for r in done], color="silver", label="trials")
@@ -129,12 +133,16 @@ def draw(path, rows, references=(), family=None, title=""):
                 *point, yerr=reference["accuracy_spread"], marker="*", markersize=14, color=f"C{index + 1}", ls="",
                 label=reference["trial"],
             )  # fmt: skip
-        axes.set_xscale("log")
-        largest = max(r[name] for r in [*done, *references])
-        for variant, costs in (family or {}).items():
-            if variant not in known and name in costs and costs[name] <= 3 * largest:
+        for variant, costs in near.items():
+            if name in costs:
                 axes.axvline(costs[name], color="gray", lw=0.8, ls=":")
                 axes.annotate(variant, (costs[name], 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=7)
+        low, high = axes.get_xlim()
+        if low > 0 and high > 5 * low:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel(label)
         axes.grid(alpha=0.3, which="both")
     figure.axes[0].set_ylabel("accuracy on the validation images, last epoch")

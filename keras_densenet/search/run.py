@@ -7,7 +7,7 @@ import rich.console
 from keras_tuner.src.distribute import utils as roles
 from keras_tuner.src.engine.trial import Trial
 
-from keras_densenet.architecture import Architecture
+from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.family import variant
 from keras_densenet.search import report
 from keras_densenet.search.budget import Budget
@@ -68,11 +68,13 @@ def search(
         The results, `Results`; None in a worker.
 
     Raises:
-        ValueError: if nothing fits the budget, or the folder holds something else.
+        ValueError: for an argument out of range, if nothing fits the budget, or the folder holds something else.
         RuntimeError: if no trial completed.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}. Received: algorithm={algorithm!r}")
+    for name, count in (("trials", 1 if trials is None else trials), ("executions", executions)):
+        check_count(name, count)
     console = console or rich.console.Console(quiet=True)
     compared = {name: _member(name, hypermodel, budget) for name in compare}
     settings = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}
@@ -93,19 +95,7 @@ def search(
         finally:
             if oracle.ending:
                 console.print(f"the search ended early: {oracle.ending}", highlight=False)
-        fresh = dataclasses.replace(hypermodel.recipe, seed=hypermodel.recipe.seed + executions)
-        todo = {name: (network, fresh) for name, network in compared.items()}
-        if confirm:
-            row = Results(folder).best()
-            network, recipe = Results(folder).point(row)
-            todo[f"best, trial {row['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
-        for name, (network, recipe) in todo.items():
-            console.print(f"with {max(1, confirm)} new seeds: {name}, k={network['growth_rate']}", highlight=False)
-            kept = pathlib.Path(folder) / "compared" / name
-            figures = measure(network, recipe, splits, data["name"], kept, max(1, confirm))
-            title = f"{name}, k={network['growth_rate']}"
-            row = report.row(title, "COMPARED", network, recipe, figures, budget)
-            write_json(kept / "figures.json", row)
+        _confirm(Results(folder), compared, splits, executions, confirm, console)
         results = Results(folder)
         results.write()
     return results
@@ -200,6 +190,25 @@ class Results:
         figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
         status = "continued" if gone_on else trial.status
         return report.row(trial.trial_id, status, network, recipe, figures, self.budget)
+
+
+def _confirm(results, compared, splits, executions, confirm, console):
+    """Trains the compared networks, and with `confirm` the best one, with seeds that no trial had; keeps their rows."""
+    fresh = dataclasses.replace(results.hypermodel.recipe, seed=results.hypermodel.recipe.seed + executions)
+    todo = {name: (network, fresh) for name, network in compared.items()}
+    if confirm:
+        best = results.best()
+        network, recipe = results.point(best)
+        todo[f"best, trial {best['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
+    seeds = max(1, confirm)
+    for name, (network, recipe) in todo.items():
+        folder, title = results.folder / "compared" / name, f"{name}, k={network['growth_rate']}"
+        if (folder / "figures.json").is_file() and len([*folder.glob("run*")]) >= seeds:
+            continue
+        console.print(f"with {seeds} new seed{'s' * (seeds > 1)}: {title}", highlight=False)
+        figures = measure(network, recipe, splits, results.settings["data"]["name"], folder, seeds)
+        row = report.row(title, "COMPARED", network, recipe, figures, results.budget)
+        write_json(folder / "figures.json", row)
 
 
 def _member(name, hypermodel, budget):

@@ -1,5 +1,6 @@
 """Trials that train with the package's own loop, each in a run's folder."""
 
+import contextlib
 import csv
 import dataclasses
 import pathlib
@@ -24,7 +25,8 @@ class _Trials(BaseTuner):
 
     def __init__(self, oracle, hypermodel, splits, data, executions=1, folder="search", callbacks=(), **options):
         folder = pathlib.Path(folder)
-        super().__init__(oracle, None, directory=str(folder.parent), project_name=folder.name, **options)
+        with contextlib.redirect_stdout(None):  # KerasTuner tells what it reloads
+            super().__init__(oracle, None, directory=str(folder.parent), project_name=folder.name, **options)
         self.hypermodel, self.splits, self.data = hypermodel, splits, data
         self.executions, self.callbacks = executions, callbacks
 

@@ -149,3 +149,9 @@ def test_activation_bytes_are_those_of_the_batch():
 def test_a_limit_must_be_positive():
     with pytest.raises(ValueError, match=r"max_macs must be positive. Received: max_macs=0"):
         Budget(max_macs=0)
+
+
+@pytest.mark.parametrize("objective", ["accuracy", ["val_accuracy", "parameters"]])
+def test_another_objective_or_a_sum_of_two_is_refused(objective):
+    with pytest.raises(ValueError, match=r"must be one of val_accuracy, val_loss; .* Pareto fronts of both. Received"):
+        ALGORITHMS["random"](kd.DenseNetHyperModel(SHAPE, 10), Budget(), objective)

@@ -21,11 +21,24 @@ TINY = [
     *("--blocks", "1 1:2", "--growth-rate", "3:8:1", "--bottleneck", "no", "--max-parameters", "5k"),
     *("--algorithm", "random"),
 ]
+LONG = 900  # seconds; a tenth of it is enough on an idle machine
+pytestmark = pytest.mark.timeout(2 * LONG)
 
 
-def _start(*arguments, script="search.py", **options):
-    command = [sys.executable, TUNING / script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+@pytest.fixture
+def start():
+    """Starts a script; what still runs at the end of the test is killed."""
+    started = []
+
+    def start(*arguments, script="search.py"):
+        command = [sys.executable, TUNING / script, *map(str, arguments)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def _completed(folder):
@@ -33,24 +46,24 @@ def _completed(folder):
     return sum(json.loads(file.read_text())["status"] == "COMPLETED" for file in files)
 
 
-def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path):
-    search = _start(*TINY, "--trials", 2, "--out", tmp_path / "a")
-    output, errors = search.communicate(timeout=280)
+def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path, start):
+    search = start(*TINY, "--trials", 2, "--out", tmp_path / "a")
+    output, errors = search.communicate(timeout=LONG)
     assert search.returncode == 0, errors
     assert errors == ""
     assert "kd.DenseNet(blocks=(1, " in output
     assert (tmp_path / "a" / "pareto.png").is_file()
-    report = _start(tmp_path / "a", script="report.py")
-    output, errors = report.communicate(timeout=280)
+    report = start(tmp_path / "a", script="report.py")
+    output, errors = report.communicate(timeout=LONG)
     assert "2 completed" in output
     assert errors == ""
 
 
-def test_workers_share_a_search_whose_chief_is_killed(tmp_path):
+def test_workers_share_a_search_whose_chief_is_killed(tmp_path, start):
     """Two chiefs with two workers each, the first of which is killed: all its processes are gone, nothing is lost."""
     command = [*TINY, "--trials", 5, "--workers", 2, "--out", tmp_path / "a"]
-    search = _start(*command)
-    deadline = time.monotonic() + 200
+    search = start(*command)
+    deadline = time.monotonic() + LONG
     while not (tmp_path / "a").exists() or _completed(tmp_path / "a") < 2:
         assert search.poll() is None, search.communicate()
         assert time.monotonic() < deadline
@@ -59,9 +72,9 @@ def test_workers_share_a_search_whose_chief_is_killed(tmp_path):
     assert len(workers) == 2
     search.send_signal(signal.SIGKILL)
     search.communicate()
-    psutil.wait_procs(workers, 60)
+    psutil.wait_procs(workers, LONG)
     assert not any(worker.is_running() for worker in workers)
-    output, errors = _start(*command).communicate(timeout=280)
+    output, errors = start(*command).communicate(timeout=LONG)
     assert "5 completed" in output, errors
     with open(tmp_path / "a" / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -73,7 +86,7 @@ def test_the_readmes_example_runs(tmp_path):
     text = (TUNING.parent / "README.md").read_text()
     section = text[text.index("## Search") : text.index("## Serving")]
     code = section[section.index("```python") + 9 :].split("```")[0]
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     assert "kd.DenseNet(blocks=(" in done.stdout
 
@@ -87,6 +100,9 @@ def test_the_readmes_example_runs(tmp_path):
         (["--space", "none"], "--space must be one of cifar, imagenet, mobile, or a file"),
         (["--algorithm", "best"], "algorithm must be one of random, bayesian, hyperband, grid"),
         (["--workers", "0"], "workers must be at least 1"),
+        (["--executions", "0"], "executions must be a whole number >= 1"),
+        (["--trials", "-1"], "trials must be a whole number >= 1"),
+        (["--images", "9"], "images must be at least 20, two of each class. Received: 9"),
         (["--image-size", "2"], "The space has no valid network"),
     ],
 )

@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import json
+import random
 import sys
+import time
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 import keras_densenet as kd
 from keras_densenet import training
 from keras_densenet.cli import app, run
-from keras_densenet.search import Budget, DenseNetHyperModel, report, search
+from keras_densenet.search import Budget, DenseNetHyperModel, report, search, tuner
 from keras_densenet.search.run import Results
 from tests.training.processes import stripes
 
@@ -87,7 +89,7 @@ def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
 def test_progress_tells_trial_point_cost_result_and_time_left(finished):
     *_, text = finished
     assert "networks in the space" in text
-    for part in ("trial 2 of 2: blocks 1-", "parameters, 0.", "trial 2: val_accuracy 0.", "; best ", "s left"):
+    for part in ("trial 2 of 2: blocks 1-", "parameters, 0.", "trial 2: val_accuracy ", "; best ", "s left"):
         assert part in text
 
 
@@ -101,7 +103,7 @@ def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(fin
 
 
 def test_search_best_and_report_say_what_train_takes(finished, tmp_path):
-    folder, results, _ = finished
+    folder, *_ = finished
     result = CliRunner().invoke(app, ["search", "best", str(folder)], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert result.output.startswith("kd.DenseNet(blocks=(1, ")
@@ -113,6 +115,7 @@ def test_search_best_and_report_say_what_train_takes(finished, tmp_path):
     result = CliRunner().invoke(app, [*arguments, "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "256"])
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "run.json").read_text())["arguments"]
+    results = Results(folder)  # another test may have added a trial
     network, recipe = results.point(results.best())
     assert kept["recipe"]["learning_rate"] == recipe.learning_rate
     assert kept["recipe"]["batch_size"] == 256
@@ -208,6 +211,26 @@ def test_memory_does_not_grow_from_trial_to_trial(tmp_path):
     _search(tmp_path / "a", recipe, trials=9, console=Kept(quiet=True))
     assert len(resident) == 9
     assert (resident[-1] - resident[2]) / 6 < 8, resident
+
+
+def test_all_but_training_takes_less_than_a_twentieth_of_20_second_trials(tmp_path, monkeypatch):
+    chance = random.Random(0)
+
+    def train(network, data, splits, recipe, folder, callbacks, until):
+        folder.mkdir(parents=True)
+        accuracy = chance.random()
+        row = {"epoch": 1, "val_loss": 1 - accuracy, "val_accuracy": accuracy, "seconds": 20}
+        (folder / "history.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+        return {"test": {"accuracy": accuracy}}
+
+    monkeypatch.setattr(tuner, "_train", train)
+    hypermodel = DenseNetHyperModel((12, 12, 1), 2, recipe=RECIPE)
+    began = time.process_time()
+    results = search(tmp_path / "a", hypermodel, Budget(max_parameters=30_000), stripes(), DATA, trials=30)
+    seconds = (time.process_time() - began) / 30
+    print(f"{seconds:.2f} s of CPU a trial")
+    assert len(results.rows) == 30
+    assert seconds < 1
 
 
 def test_a_pareto_front_has_what_nothing_beats():
