@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_densenet.cost import cost
+from keras_densenet.cost import Network, cost
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Budget:
             if limit is not None and limit <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={limit}")
 
-    def figures(self, network):
+    def figures(self, network: Network) -> dict[str, int]:
         """What a network costs, a dict: parameters, macs and activation_bytes.
 
         Raises:
@@ -39,7 +39,7 @@ class Budget:
         figures = {"parameters": found.trainable_parameters, "macs": found.macs}
         return {**figures, "activation_bytes": found.activation_bytes(self.batch_size, training=True)}
 
-    def excess(self, network):
+    def excess(self, network: Network) -> str:
         """What a network has too much of, a text; empty if it fits."""
         found = [
             f"{figure:,} {name.replace('_', ' ')}, max_{name}={limit:,}"
@@ -48,7 +48,7 @@ class Budget:
         ]
         return "; ".join(found)
 
-    def fits(self, network):
+    def fits(self, network: Network) -> bool:
         """Whether a network is a DenseNet and within all limits."""
         try:
             return not self.excess(network)

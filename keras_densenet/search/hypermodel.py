@@ -1,14 +1,19 @@
 """A space of DenseNets, as KerasTuner knows it."""
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras_tuner
 
 from keras_densenet.architecture import Architecture
-from keras_densenet.models import DenseNet
+from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.search.space import declare, parse, text
-from keras_densenet.training import RECIPES
+from keras_densenet.training import RECIPES, Recipe
+from keras_densenet.types import ImageShape
 
+Values = bool | float | str | None | list[Any] | tuple[float, ...]
+"""Of a hyperparameter: fixed, a list, a range, or any of them as text."""
 SEARCHED = ("growth_rate", "theta", "bottleneck", "dropout_rate", "stem_channels", "learning_rate", "weight_decay")
 OF_RECIPE = ("dropout_rate", "learning_rate", "weight_decay")
 
@@ -44,22 +49,22 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        input_shape,
-        classes,
+        input_shape: ImageShape,
+        classes: int,
         *,
-        blocks="1:6 1:6 1:6",
-        equal_blocks=False,
-        growth_rate="4:24:2",
-        theta="0.3:1.0:0.1",
-        bottleneck="yes,no",
-        dropout_rate="0.0,0.1,0.2",
-        stem="cifar",
-        stem_channels="8:32:8",
-        learning_rate="0.03:0.3",
-        weight_decay="0.00001:0.001",
-        recipe=None,
-        steps_per_epoch=None,
-    ):
+        blocks: str | Sequence[Values] = "1:6 1:6 1:6",
+        equal_blocks: bool = False,
+        growth_rate: Values = "4:24:2",
+        theta: Values = "0.3:1.0:0.1",
+        bottleneck: Values = "yes,no",
+        dropout_rate: Values = "0.0,0.1,0.2",
+        stem: str = "cifar",
+        stem_channels: Values = "8:32:8",
+        learning_rate: Values = "0.03:0.3",
+        weight_decay: Values = "0.00001:0.001",
+        recipe: Recipe | None = None,
+        steps_per_epoch: int | None = None,
+    ) -> None:
         super().__init__(name="densenet")
         self.input_shape, self.classes, self.stem = tuple(input_shape), classes, stem
         self.equal_blocks = equal_blocks
@@ -70,21 +75,21 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         self.values = {name: parse(given[name]) for name in SEARCHED}
         self.recipe, self.steps_per_epoch = recipe or RECIPES["short"], steps_per_epoch
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The space as arguments, a dict for JSON."""
         blocks = " ".join(map(text, self.blocks))
         shape = {"input_shape": list(self.input_shape), "classes": self.classes, "stem": self.stem}
         values = {name: text(values) for name, values in self.values.items()}
         return {**shape, "blocks": blocks, "equal_blocks": self.equal_blocks, **values}
 
-    def declare_hyperparameters(self, hp):
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Adds the hyperparameters to a `HyperParameters`, those of the architecture first."""
         for name, values in self._blocks():
             declare(hp, name, values)
         for name, values in self.values.items():
             declare(hp, name, values, log=name in OF_RECIPE)
 
-    def network(self, values):
+    def network(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `DenseNet` at a point, a dict; `values` are the hyperparameters' by name."""
         layers = tuple(int(values.get(name, fixed)) for name, fixed in self._blocks())
         stem_channels = self._at("stem_channels", values)
@@ -100,11 +105,12 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
             "classes": self.classes,
         }
 
-    def recipe_at(self, values):
+    def recipe_at(self, values: Mapping[str, Any]) -> Recipe:
         """The `Recipe` at a point."""
-        return dataclasses.replace(self.recipe, **{name: float(f"{self._at(name, values):.4g}") for name in OF_RECIPE})
+        changes: dict[str, Any] = {name: float(f"{self._at(name, values):.4g}") for name in OF_RECIPE}
+        return dataclasses.replace(self.recipe, **changes)
 
-    def build(self, hp):
+    def build(self, hp: keras_tuner.HyperParameters) -> DenseNetModel:
         """Builds and compiles the `DenseNet` at a point, for integer labels."""
         self.declare_hyperparameters(hp)
         recipe = self.recipe_at(hp.values)
@@ -121,7 +127,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         return values.get(name, self.values[name])
 
 
-def constructor_call(network):
+def constructor_call(network: Mapping[str, Any]) -> str:
     """The line of Python that builds a network, given as a dict of `DenseNet` arguments."""
     plan = Architecture.plan(**network)
     names = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "dropout_rate", "input_shape")
@@ -129,7 +135,7 @@ def constructor_call(network):
     return f"kd.DenseNet({arguments})"
 
 
-def scaled(network, fits):
+def scaled(network: Mapping[str, Any], fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """A network of the same shape with the largest growth rate, up to its own, that a budget allows.
 
     Args:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import rich.console
 from keras_tuner.src.distribute import utils as roles
 from keras_tuner.src.engine.trial import Trial
 
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.data import Splits
 from keras_densenet.family import variant
 from keras_densenet.search import report
 from keras_densenet.search.budget import Budget
@@ -18,28 +21,29 @@ from keras_densenet.search.state import claim, read_json, write_json
 from keras_densenet.search.tuner import Tuner, measure
 from keras_densenet.training import Recipe
 from keras_densenet.training.plan import write_plan
+from keras_densenet.types import Path
 
 HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise")  # of the recipe, from the winner to its training
 
 
 def search(
-    folder,
-    hypermodel,
-    budget,
-    splits,
-    data,
+    folder: Path,
+    hypermodel: DenseNetHyperModel,
+    budget: Budget,
+    splits: Splits,
+    data: dict[str, Any],
     *,
-    algorithm="bayesian",
-    trials=20,
-    executions=1,
-    objective="val_accuracy",
-    seed=1,
-    overwrite=False,
-    compare=(),
-    confirm=0,
-    console=None,
-    **options,
-):
+    algorithm: str = "bayesian",
+    trials: int | None = 20,
+    executions: int = 1,
+    objective: str = "val_accuracy",
+    seed: int = 1,
+    overwrite: bool = False,
+    compare: Sequence[str] = (),
+    confirm: int = 0,
+    console: rich.console.Console | None = None,
+    **options: Any,
+) -> "Results | None":
     """Searches, or goes on with the search that `folder` holds.
 
     `KERASTUNER_ORACLE_IP`, `KERASTUNER_ORACLE_PORT` and `KERASTUNER_TUNER_ID` in the environment make this process the
@@ -77,7 +81,7 @@ def search(
         check_count(name, count)
     console = console or rich.console.Console(quiet=True)
     compared = {name: _member(name, hypermodel, budget) for name in compare}
-    settings = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}
+    settings: dict[str, Any] = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}
     settings |= {"recipe": dataclasses.asdict(hypermodel.recipe), "algorithm": algorithm, "executions": executions}
     settings |= {"objective": objective, "seed": seed}
     specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
@@ -115,12 +119,12 @@ class Results:
         ValueError: if it is not a search's folder, or one of its files is broken.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = pathlib.Path(folder)
         if not (self.folder / "search.json").is_file():
             raise ValueError(f"{str(folder)!r} is not a search's folder: it has no search.json")
         self.settings = read_json(self.folder / "search.json", lambda state: state["settings"])
-        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in self.settings["recipe"].items()}
+        recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.settings["recipe"].items()}
         self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=Recipe(**recipe))
         self.budget = Budget(**self.settings["budget"])
         files = sorted(self.folder.glob("trial_*/trial.json"))
@@ -131,7 +135,7 @@ class Results:
             read_json(file, lambda state: state) for file in sorted(self.folder.glob("compared/*/figures.json"))
         ]
 
-    def best(self):
+    def best(self) -> dict[str, Any]:
         """The best trial's row.
 
         Raises:
@@ -142,16 +146,16 @@ class Results:
             raise ValueError(f"No trial of the search in {str(self.folder)!r} has completed")
         return ranked[0]
 
-    def point(self, row):
+    def point(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], Recipe]:
         """The arguments of `DenseNet` and the `Recipe` of a row's trial."""
         values = self.trials[row["trial"]].hyperparameters.values
         return self.hypermodel.network(values), self.hypermodel.recipe_at(values)
 
-    def write_csv(self):
+    def write_csv(self) -> None:
         """Writes `results.csv`."""
         report.write_csv(self.folder / "results.csv", [*self.rows, *self.references])
 
-    def write(self):
+    def write(self) -> str:
         """Writes `results.csv`, `pareto.png` and `best.json`; returns the line of Python that builds the best."""
         best = self.best()
         self.write_csv()
@@ -164,7 +168,7 @@ class Results:
         write_plan(self.folder / "best.json", network, changes, **others)
         return call
 
-    def show(self, console, limit=None):
+    def show(self, console: rich.console.Console, limit: int | None = None) -> None:
         """Prints the trials, at most `limit` of them, and what was written.
 
         Args:
