@@ -5,9 +5,7 @@
 Reads every `benchmarks/results/accuracy, DATA.csv` and writes `efficiency, DATA.png` beside it.
 """
 
-import csv
-
-from benchmarks.race import RESULTS, console
+from benchmarks.race import RESULTS, console, read
 from keras_densenet.explain.drawing import new_figure, save_figure
 
 AXES = {
@@ -17,23 +15,17 @@ AXES = {
 }
 
 
-def read(path):
-    """The rows of a table, without the comment on the machine where there is one."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(line for line in file if not line.startswith("#")))
-
-
 def draw(rows, path):
     columns = [column for column in AXES if column in rows[0]]
     figure = new_figure(3.4 * len(columns), 3.6)
     for axes, column in zip(figure.subplots(1, len(columns), sharey=True), columns, strict=True):
         unit, label = AXES[column]
         for row in rows:
-            point = float(row[column]) / unit, float(row["test_accuracy"]) * 100
+            point = row[column] / unit, row["test_accuracy"] * 100
             colour = "tab:blue" if row["network"].startswith("DenseNet") else "tab:orange"
             axes.scatter(*point, color=colour, label=row["network"], s=60, zorder=3)
-        axes.set_xlim(left=0)
-        axes.margins(x=0.2, y=0.3)
+        axes.set_xlim(0, 1.2 * max(row[column] for row in rows) / unit)
+        axes.margins(y=0.3)
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy, %")
@@ -47,7 +39,7 @@ def main():
         raise SystemExit(f"There is no table in {RESULTS}: python -m benchmarks.accuracy fashion_mnist makes one")
     for path in found:
         target = path.with_name(f"efficiency{path.stem.removeprefix('accuracy')}.png")
-        draw(read(path), target)
+        draw(read(path.stem)[1], target)
         console.print(f"{target.name}", highlight=False)
 
 
