@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.src.engine.trial import TrialStatus
 
+from keras_densenet.search.progress import Watch
 from keras_densenet.search.robust import RobustOracle
 
 DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
@@ -66,6 +67,13 @@ class Budgeted(RobustOracle):
         self.share = self._share()
         if not self.share.fitting:
             self._explain()
+
+    def create_trial(self, tuner_id):
+        """Hands out a trial, which is told also where it began in a former process."""
+        trial = super().create_trial(tuner_id)
+        if trial.status == TrialStatus.RUNNING and isinstance(self._display, Watch):
+            self._display.on_trial_begin(trial)
+        return trial
 
     def fits(self, values):
         """Whether the network at a point is within the budget."""

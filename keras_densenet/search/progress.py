@@ -24,6 +24,8 @@ class Watch(Display):
         oracle._display = self
 
     def on_trial_begin(self, trial):
+        if trial.trial_id in self._began:
+            return
         self._began[trial.trial_id] = time.monotonic()
         self.trial_number.setdefault(trial.trial_id, len(self.oracle.trials))
         network = self.oracle.hypermodel.network(trial.hyperparameters.values)

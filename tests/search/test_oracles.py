@@ -1,11 +1,14 @@
 """Budgets and algorithms; trials get made-up scores, nothing is trained."""
 
+import io
 import time
 
 import pytest
+import rich.console
 
 import keras_densenet as kd
 from keras_densenet.search import ALGORITHMS, Budget
+from keras_densenet.search.progress import Watch
 
 SHAPE = (16, 16, 1)
 FEW = {"stem_channels": None, "dropout_rate": 0.0, "learning_rate": 0.1, "weight_decay": 1e-4, "bottleneck": True}
@@ -155,3 +158,13 @@ def test_a_limit_must_be_positive():
 def test_another_objective_or_a_sum_of_two_is_refused(objective):
     with pytest.raises(ValueError, match=r"must be one of val_accuracy, val_loss; .* Pareto fronts of both. Received"):
         ALGORITHMS["random"](kd.DenseNetHyperModel(SHAPE, 10), Budget(), objective)
+
+
+def test_a_trial_that_is_handed_out_again_is_told_once(tmp_path):
+    _oracle("random", Budget(), tmp_path).create_trial("tuner0")
+    again, console = _oracle("random", Budget(), tmp_path), rich.console.Console(record=True, file=io.StringIO())
+    Watch(again, console)
+    again.reload()
+    again.create_trial("tuner0")
+    again.create_trial("tuner0")
+    assert console.export_text().count("trial 1 of 20: blocks") == 1
