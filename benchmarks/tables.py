@@ -15,7 +15,7 @@ OURS = "keras_densenet, XLA"
 
 
 def train_step():
-    """Time, buffers and compilation of a training step, and how they compare."""
+    """Time and buffers of a training step, and how they compare."""
     about, found = None, {}
     for network, title in TRAINED.items():
         about, rows = read(title)
@@ -32,8 +32,7 @@ def train_step():
         "of torchvision": ("seconds", ("torchvision eager",)),
         "of torchvision that keeps its memory": ("seconds", ("torchvision eager, kept memory",)),
         "the buffers of ordinary Keras under XLA": ("buffers", ("ordinary Keras, XLA",)),
-        "its XLA compilation": ("compilation", ("ordinary Keras, XLA",)),
-        "its first call, tracing included": ("first_call", ("ordinary Keras, XLA",)),
+        "its first call, tracing and compilation": ("first_call", ("ordinary Keras, XLA",)),
     }
     for what, (figure, others) in comparisons.items():
         ratios = [rows[OURS][figure] / min(rows[other][figure] for other in others) for rows in found.values()]

@@ -18,13 +18,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import keras_densenet as kd
-from keras_densenet import training
+from keras_densenet import search, training
 from keras_densenet.cli import app
 from tests import readme
 from tests.training import processes
 
 TRAINS = ("train", "quickstart")  # for hours, or in test_wheel.py
-ELSEWHERE = ("python3.11", ".venv/bin/pip", ".venv/bin/pytest", "docker")  # .ci/run installs; there is no server here
+ELSEWHERE = (
+    "python3.11",
+    "pip",
+    ".venv/bin/pip",
+    ".venv/bin/pytest",
+    "docker",
+)  # .ci/run installs; there is no server here
 
 
 class Published(http.server.BaseHTTPRequestHandler):
@@ -119,10 +125,13 @@ def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, wei
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, weights):
-    """A folder with what the commands start from: a run, photos, a file of Keras' weights."""
+    """A folder with what the commands start from: a run, a search, photos, a file of Keras' weights."""
     folder, digits = tmp_path_factory.mktemp("place"), kd.data.load_digits()
     recipe = training.Recipe(epochs=1, batch_size=256, xla=False)
     training.train(processes.NETWORK, "digits", digits, recipe, folder / "runs/a")
+    space = kd.DenseNetHyperModel((32, 32, 1), 10, blocks="1 1", growth_rate=2, bottleneck=True, recipe=recipe)
+    name, folder_of_search = {"name": "digits"}, folder / "searches/digits"
+    search.search(folder_of_search, space, search.Budget(), digits, name, algorithm="random", trials=1)
     (folder / "photos").mkdir()
     Image.fromarray(digits.test.images[0, :, :, 0].astype("uint8")).save(folder / "photos/a.png")
     shutil.copy(weights["keras.h5"], folder)
