@@ -79,11 +79,21 @@ def resize(images, height, width, interpolation, saturate=False):
     """
     rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
     low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
-    # tf.matmul of these with a matrix writes past its buffers without XLA (tensorflow#123109); tensordot makes it flat.
     planes = tf.transpose(images, [0, 3, 1, 2])
-    planes = tf.tensordot(planes, _taps(columns, width, interpolation), [[3], [1]])
-    planes = tf.tensordot(tf.clip_by_value(planes, low, high), _taps(rows, height, interpolation), [[2], [1]])
-    return tf.transpose(tf.clip_by_value(planes, low, high), [0, 3, 2, 1])
+    planes = tf.clip_by_value(_filter(planes, _taps(columns, width, interpolation)), low, high)
+    planes = tf.transpose(planes, [0, 1, 3, 2])
+    planes = tf.clip_by_value(_filter(planes, _taps(rows, height, interpolation)), low, high)
+    return tf.transpose(planes, [0, 3, 2, 1])
+
+
+def _filter(planes, taps):
+    """Multiplies `(batch, channels, lines, n)` by `(m, n)` along the last axis.
+
+    As one flat product: tf.matmul of both as they are writes past its buffers without XLA (tensorflow#123109).
+    """
+    shape = [size or tf.shape(planes)[axis] for axis, size in enumerate(planes.shape)]
+    found = tf.matmul(tf.reshape(planes, [-1, shape[3]]), taps, transpose_b=True)
+    return tf.reshape(found, [-1, *shape[1:3], taps.shape[0] or tf.shape(taps)[0]])
 
 
 def resize_and_crop(images, size, frame, interpolation, saturate=False):
