@@ -1,12 +1,12 @@
 """The README's tables, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise inference, growth and accuracy.
+Likewise inference, growth, accuracy and search.
 """
 
 import sys
 
 from benchmarks.growth import bend
-from benchmarks.race import read
+from benchmarks.race import RESULTS, read
 
 TRAINED = {"densenet121": "train step, densenet121, batch 8", "bc": "train step, densenet-bc-100-12, batch 64"}
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
@@ -80,6 +80,19 @@ def accuracy():
     yield f"\n{about}."
 
 
+def search():
+    """The best network of a search and the published shape within the same budget, both with new seeds."""
+    yield from _head("", "parameters", "MACs", "validation accuracy", "test accuracy")
+    about = None
+    for path in sorted(RESULTS.glob("search, *, * parameters.csv")):
+        data = path.stem.split(", ")[1]
+        about, rows = read(path.stem)
+        for row in (row for row in rows if row["status"] == "compared"):
+            accuracy = f"{row['val_accuracy']:.2%} +- {row['accuracy_spread']:.2%}", f"{row['test_accuracy']:.2%}"
+            yield _line(f"{data}: {row['trial']}", f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", *accuracy)
+    yield f"\n{about}."
+
+
 def _step(row):
     parts = [f"{row['seconds']:.2f} s"]
     if row["buffers"]:
@@ -96,5 +109,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = {table.__name__: table for table in (train_step, inference, growth, accuracy)}
+    tables = {table.__name__: table for table in (train_step, inference, growth, accuracy, search)}
     print("\n".join(tables[sys.argv[1]]()))
