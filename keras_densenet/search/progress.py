@@ -36,8 +36,8 @@ class Watch(Display):
         until = trial.hyperparameters.values.get("tuner/epochs")
         blocks, number = "-".join(map(str, network["blocks"])), self.trial_number[trial.trial_id]
         self._tell(
-            f"trial {trial.trial_id} ({number}{self._of()}): blocks {blocks}, {kind}, stem {stem}, dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, weight "
-            f"decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
+            f"trial {trial.trial_id} ({number}{self._of()}): blocks {blocks}, {kind}, stem {stem}, "
+            f"dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
             f"{figures['parameters']:,} parameters, {figures['macs'] / 1e6:,.1f} M MACs"
         )
 
