@@ -37,7 +37,8 @@ class Watch(Display):
         blocks, number = "-".join(map(str, network["blocks"])), self.trial_number[trial.trial_id]
         self._tell(
             f"trial {trial.trial_id} ({number}{self._of()}): blocks {blocks}, {kind}, stem {stem}, "
-            f"dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
+            f"dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, "
+            f"weight decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
             f"{figures['parameters']:,} parameters, {figures['macs'] / 1e6:,.1f} M MACs"
         )
 
