@@ -34,25 +34,25 @@ class Watch(Display):
         kind = f"k {network['growth_rate']}{'' if network['bottleneck'] else ', plain'}, theta {network['theta']:g}"
         stem = "2k" if network["stem_channels"] is None else network["stem_channels"]
         until = trial.hyperparameters.values.get("tuner/epochs")
+        blocks, number = "-".join(map(str, network["blocks"])), self.trial_number[trial.trial_id]
         self._tell(
-            f"trial {self.trial_number[trial.trial_id]}{self._of()}: blocks {'-'.join(map(str, network['blocks']))}, "
-            f"{kind}, stem {stem}, dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, weight "
-            f"decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
+            f"trial {trial.trial_id} ({number}{self._of()}): blocks {blocks}, {kind}, stem {stem}, "
+            f"dropout {network['dropout_rate']:g}, learning rate {recipe.learning_rate:g}, "
+            f"weight decay {recipe.weight_decay:g}{f', to epoch {until}' if until else ''}: "
             f"{figures['parameters']:,} parameters, {figures['macs'] / 1e6:,.1f} M MACs"
         )
 
     def on_trial_end(self, trial):
         seconds = time.monotonic() - self._began.pop(trial.trial_id, time.monotonic())
         self._seconds.append(seconds)
-        number = self.trial_number.get(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:
             result = f"{self.oracle.objective.name} {trial.score:.4f}"
         else:
             lines = (trial.message or "its objective is not a number").strip().splitlines()
             result = f"failed: {lines[-1]}"
         best = [t for t in self.oracle.get_best_trials() if t.status == TrialStatus.COMPLETED]
-        told = f"; best {best[0].score:.4f}, of trial {self.trial_number.get(best[0].trial_id)}" if best else ""
-        self._tell(f"  trial {number}: {result} after {seconds:.0f} s{told}{self._left()}")
+        told = f"; best {best[0].score:.4f}, of trial {best[0].trial_id}" if best else ""
+        self._tell(f"  trial {trial.trial_id}: {result} after {seconds:.0f} s{told}{self._left()}")
         self.ended()
 
     def _of(self):

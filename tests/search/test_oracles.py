@@ -167,4 +167,4 @@ def test_a_trial_that_is_handed_out_again_is_told_once(tmp_path):
     again.reload()
     again.create_trial("tuner0")
     again.create_trial("tuner0")
-    assert console.export_text().count("trial 1 of 20: blocks") == 1
+    assert console.export_text().count("trial 00 (1 of 20): blocks") == 1

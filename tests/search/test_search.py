@@ -89,7 +89,7 @@ def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
 def test_progress_tells_trial_point_cost_result_and_time_left(finished):
     *_, text = finished
     assert "networks in the space" in text
-    for part in ("trial 2 of 2: blocks 1-", "parameters, 0.", "trial 2: val_accuracy ", "; best ", "s left"):
+    for part in ("trial 1 (2 of 2): blocks 1-", "parameters, 0.", "trial 1: val_accuracy ", "; best ", "s left"):
         assert part in text
 
 
