@@ -1,9 +1,7 @@
 """What a search keeps on disk, in a folder that is its own."""
 
 import contextlib
-import fcntl
 import json
-import os
 import pathlib
 import shutil
 
@@ -12,7 +10,7 @@ import keras_tuner
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import written_beside
+from keras_densenet.files import locked, written_beside
 
 
 @contextlib.contextmanager
@@ -33,9 +31,14 @@ def claim(folder, settings, overwrite=False):
         OSError: if it cannot be written to.
     """
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     record = folder / "search.json"
-    with _locked(folder):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process searches in {str(folder)!r}: wait for it, or give another folder"
+            ) from None
         if overwrite and record.exists():
             _empty(folder, last=record)
         for rest in (*folder.glob(".*.json-*"), *folder.glob("trial_*/.trial.json-*")):  # of a killed process
@@ -72,21 +75,6 @@ def read_json(path, take):
             f"{str(path)!r} is not a search's state as it was written ({reason}): restore it, give another folder, or "
             "overwrite the search"
         ) from None
-
-
-@contextlib.contextmanager
-def _locked(folder):
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"Another process searches in {str(folder)!r}: wait for it, or give another folder"
-            ) from None
-        yield
-    finally:
-        os.close(lock)
 
 
 def _empty(folder, last):
