@@ -18,33 +18,48 @@ def convolve(x, kernel):
         `(batch, height, width, filters)`.
     """
     if kernel.shape[0] == 1:
-        return _unflatten(tf.matmul(_rows(x), kernel[0, 0]), x)
+        return _unflatten(tf.matmul(_rows(x), tf.squeeze(kernel, (0, 1))), x)
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def convolve_gradient(x, kernel, upstream):
-    """Gradients of `convolve(x, kernel)`.
+def gradient_of_input(kernel, upstream):
+    """Gradient of `convolve(x, kernel)` with respect to x.
 
     Args:
-        x, kernel: as in `convolve`.
+        kernel: as in `convolve`.
         upstream: `(batch, height, width, filters)`.
 
     Returns:
-        The gradients with respect to `x` and `kernel`.
+        `(batch, height, width, channels)`.
     """
     if kernel.shape[0] == 1:
-        rows = _rows(upstream)
-        # As (filters, channels): XLA's product of this order is the faster one.
-        for_kernel = tf.transpose(tf.matmul(rows, _rows(x), transpose_a=True))
-        return _unflatten(tf.matmul(rows, kernel[0, 0], transpose_b=True), x), for_kernel[None, None]
-    turned = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+        return _unflatten(tf.matmul(_rows(upstream), tf.squeeze(kernel, (0, 1)), transpose_b=True), upstream)
+    turned = tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
     if is_compiling():
-        return tf.nn.conv2d(upstream, turned, 1, "SAME"), _kernel_gradient_xla(x, upstream)
-    # Without XLA, two products with nine shifted copies of the few upstream channels beat TensorFlow's own gradients.
-    shifted, filters, channels = _rows(_shifts(upstream)), upstream.shape[-1], x.shape[-1]
-    for_kernel = tf.reshape(tf.matmul(shifted, _rows(x), transpose_a=True), (3, 3, filters, channels))
-    for_x = tf.matmul(shifted, tf.reshape(turned, (9 * filters, channels)))
-    return _unflatten(for_x, x), tf.transpose(for_kernel[::-1, ::-1], (0, 1, 3, 2))
+        return tf.nn.conv2d(upstream, turned, 1, "SAME")
+    # Without XLA, products with nine shifted copies of the few upstream channels beat TensorFlow's own gradients.
+    shifted = _rows(_shifts(upstream))
+    return _unflatten(tf.matmul(shifted, tf.reshape(turned, (shifted.shape[-1], -1))), upstream)
+
+
+def gradient_of_kernel(x, upstream, size):
+    """Gradient of `convolve(x, kernel)` with respect to the kernel.
+
+    Args:
+        x: as in `convolve`.
+        upstream: `(batch, height, width, filters)`.
+        size: the kernel's height and width, 1 or 3.
+
+    Returns:
+        `(size, size, channels, filters)`.
+    """
+    if size == 1:  # as (filters, channels): XLA's product of this order is the faster one
+        return tf.transpose(tf.matmul(_rows(upstream), _rows(x), transpose_a=True))[None, None]
+    if is_compiling():
+        return _kernel_gradient_xla(x, upstream)
+    found = tf.matmul(_rows(_shifts(upstream)), _rows(x), transpose_a=True)
+    found = tf.reshape(found, (3, 3, upstream.shape[-1], x.shape[-1]))
+    return tf.transpose(tf.reverse(found, (0, 1)), (0, 1, 3, 2))
 
 
 def _rows(x):
@@ -87,7 +102,7 @@ def _kernel_gradient_xla(x, upstream):
         preferred_element_type=x.dtype,
     )
     found = tf.reshape(found, (3, filters, 3, channels))
-    return tf.transpose(found[::-1, :, ::-1], (2, 0, 3, 1))
+    return tf.transpose(tf.reverse(found, (0, 2)), (2, 0, 3, 1))
 
 
 _DIMENSIONS = xla_data_pb2.ConvolutionDimensionNumbers(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
-from keras_densenet.ops.dense_block_gradient import dense_block_gradient
-from keras_densenet.ops.normalization import affine_relu, moments, scale_and_shift
+from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
+from keras_densenet.ops.normalization import affine_relu, inverse_deviation, moments, norm
 
 
 class LayerWeights(NamedTuple):
@@ -55,12 +55,10 @@ def dense_block(x, layers, epsilon, statistics=None, dropout=None):
     @tf.custom_gradient
     def block(x, *weights):
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
-        features, used, bottlenecks = _forward(x, layers, epsilon, statistics, dropout)
+        features, used, *kept = _forward(x, layers, epsilon, statistics, dropout)
 
         def gradient(upstream, *_):
-            return dense_block_gradient(
-                upstream, features, bottlenecks, layers, used, epsilon, dropout, batch_statistics=statistics is None
-            )
+            return dense_block_gradient(upstream, features, *kept, layers, dropout, batch_statistics=statistics is None)
 
         return (features, *tf.nest.flatten(used)), gradient
 
@@ -75,26 +73,27 @@ def dense_block_inference(x, layers, epsilon, statistics):
 
 
 def _forward(x, layers, epsilon, statistics, dropout):
-    """-> (features, statistics, what each bottleneck's normalisation reads)."""
-    given = statistics is not None
+    """-> (features, statistics, `(mean, rstd)` of each feature map that is read, one `Reader` per layer)."""
     dropout = dropout or (lambda tensor, index: tensor)
-    features, means, variances, found, bottlenecks = [x], [], [], [], []
+    features, means, variances, rstds, found, readers = [x], [], [], [], [], []
     for index, weights in enumerate(layers):
-        seen = tf.concat(features, -1)
-        if given:
-            mean, variance = (s[: seen.shape[-1]] for s in statistics.features)
-        else:  # only of what was born since the last reader
-            for known, new in zip((means, variances), moments(features[-1]), strict=True):
-                known.append(new)
-            mean, variance = tf.concat(means, 0), tf.concat(variances, 0)
-        y = affine_relu(seen, *scale_and_shift(weights.gamma1, weights.beta1, mean, variance, epsilon))
-        y = convolve(y, weights.kernel1)
+        x, start = tf.concat(features, -1), sum(mean.shape[0] for mean in means)
+        # Of what was born since the last reader, no more.
+        new = moments(features[-1]) if statistics is None else (s[start : x.shape[-1]] for s in statistics.features)
+        mean, variance = new
+        means.append(mean)
+        variances.append(variance)
+        rstds.append(inverse_deviation(variance, epsilon))
+        reader = Reader(norm(weights.gamma1, weights.beta1, tf.concat(means, 0), tf.concat(rstds, 0)))
+        y = convolve(affine_relu(x, reader.norm.scale, reader.norm.shift), weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
-            bottlenecks.append(y)
-            found.append(statistics.bottlenecks[index] if given else moments(y))
-            y = affine_relu(y, *scale_and_shift(weights.gamma2, weights.beta2, *found[-1], epsilon))
-            y = convolve(y, weights.kernel2)
+            found.append(moments(y) if statistics is None else statistics.bottlenecks[index])
+            mean, variance = found[-1]
+            norm2 = norm(weights.gamma2, weights.beta2, mean, inverse_deviation(variance, epsilon))
+            reader = Reader(reader.norm, y, norm2)
+            y = convolve(affine_relu(y, norm2.scale, norm2.shift), weights.kernel2)
         features.append(dropout(y, 2 * index + 1))
-    used = statistics if given else BlockStatistics((mean, variance), tuple(found))
-    return tf.concat(features, -1), used, bottlenecks
+        readers.append(reader)
+    used = BlockStatistics((tf.concat(means, 0), tf.concat(variances, 0)), tuple(found))
+    return tf.concat(features, -1), used, list(zip(means, rstds, strict=True)), readers

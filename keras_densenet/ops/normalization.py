@@ -1,5 +1,7 @@
 """Batch normalisation in two halves, statistics of features and the scale and shift of a reader, and its ReLU."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from keras_densenet.ops.replicas import mean_over_replicas
@@ -23,6 +25,26 @@ def moments(x):
     return mean, mean_over_replicas(tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), _PIXELS))
 
 
+class Norm(NamedTuple):
+    """One reader's batch normalisation with its numbers, all `(channels,)`: `scale * x + shift`."""
+
+    mean: tf.Tensor
+    rstd: tf.Tensor
+    scale: tf.Tensor
+    shift: tf.Tensor
+
+
+def norm(gamma, beta, mean, rstd):
+    """The `Norm` that `gamma * (x - mean) * rstd + beta` is; `rstd` is what `inverse_deviation` gives."""
+    scale = gamma * rstd
+    return Norm(mean, rstd, scale, beta - scale * mean)
+
+
+def inverse_deviation(variance, epsilon):
+    """`1 / sqrt(variance + epsilon)`."""
+    return tf.math.rsqrt(variance + epsilon)
+
+
 def scale_and_shift(gamma, beta, mean, variance, epsilon):
     """The affine map that one reader's batch normalisation is: `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
 
@@ -34,13 +56,13 @@ def scale_and_shift(gamma, beta, mean, variance, epsilon):
     Returns:
         `(scale, shift)`, each `(channels,)`, so that the result is `scale * x + shift`.
     """
-    scale = gamma * tf.math.rsqrt(variance + epsilon)
-    return scale, beta - scale * mean
+    return norm(gamma, beta, mean, inverse_deviation(variance, epsilon))[2:]
 
 
 def affine_relu(x, scale, shift):
     """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`."""
-    return tf.cast(tf.nn.relu(wide(x) * scale + shift), x.dtype)
+    # TensorFlow compiles its own ReLU for XLA by way of a translation that takes 10 ms each time.
+    return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), x.dtype)
 
 
 def norm_relu(x, gamma, beta, epsilon):
@@ -59,61 +81,60 @@ def norm_relu(x, gamma, beta, epsilon):
 
     @tf.custom_gradient
     def run(x, gamma, beta):
-        statistics = moments(x)
+        mean, variance = moments(x)
+        used = norm(gamma, beta, mean, inverse_deviation(variance, epsilon))
 
         def gradient(upstream, *_):
             upstream, again = barrier([upstream, x])
-            affine = after(upstream, *scale_and_shift(gamma, beta, *statistics, epsilon))
-            m, *sums = pass_relu(upstream, again, *affine, statistics[0])
-            dx, dgamma = norm_gradient(m, *sums, again, gamma, statistics, epsilon, batch_statistics=True)
-            return once(dx, dgamma, sums[0])
+            late = used._replace(shift=after(upstream, used.shift))
+            m, dbeta, dgamma = pass_relu(upstream, again, late)
+            return once(norm_gradient(m, dbeta, dgamma, again, used, batch_statistics=True), dgamma, dbeta)
 
-        return (affine_relu(x, *scale_and_shift(gamma, beta, *statistics, epsilon)), *statistics), gradient
+        return (affine_relu(x, used.scale, used.shift), mean, variance), gradient
 
     y, *statistics = run(x, *map(tf.convert_to_tensor, (gamma, beta)))
     return y, tuple(map(tf.stop_gradient, statistics))
 
 
-def pass_relu(upstream, x, scale, shift, mean):
-    """Takes a gradient back through `affine_relu`'s ReLU.
+def pass_relu(upstream, x, norm):
+    """Takes a gradient back through the ReLU that follows a normalisation.
 
     Args:
         upstream, x: `(batch, height, width, channels)`.
-        scale, shift: of `affine_relu`.
-        mean: of `x`.
+        norm: the `Norm`.
 
     Returns:
-        `(m, sum of m, sum of m * (x - mean))`: the gradient with respect to `scale * x + shift`, and its two sums over
-        pixels `(channels,)`, in float32 or wider.
+        `(m, dbeta, dgamma)`: the gradient with respect to the ReLU's input, and those of beta and gamma, which are the
+        sums over pixels of `m` and of `m * (x - mean) * rstd`, in float32 or wider.
     """
-    passes, upstream = wide(x) * scale + shift > 0, wide(upstream)
+    x, upstream = wide(x), wide(upstream)
+    passes = x * norm.scale + norm.shift > 0
     m = tf.where(passes, upstream, 0)
-    with_deviation = tf.where(passes, upstream * (wide(x) - mean), 0)  # no product at the root, as in `moments`
+    with_deviation = tf.where(passes, upstream * ((x - norm.mean) * norm.rstd), 0)  # no product at the root: `moments`
     return m, tf.reduce_sum(m, _PIXELS), tf.reduce_sum(with_deviation, _PIXELS)
 
 
-def norm_gradient(m, sum1, sum2, x, gamma, statistics, epsilon, batch_statistics):
+def norm_gradient(m, dbeta, dgamma, x, norm, batch_statistics):
     """Takes a gradient back through the normalisation of a tensor that has one reader.
 
     Args:
-        m, sum1, sum2: what `pass_relu` returned.
+        m, dbeta, dgamma: what `pass_relu` returned.
         x: the tensor that was normalised.
-        gamma: its reader's.
-        statistics: its `(mean, variance)`.
-        epsilon: added to the variance.
+        norm: its `Norm`.
         batch_statistics: whether the statistics are functions of `x`, or constants.
 
     Returns:
-        The gradients with respect to `x` and `gamma`.
+        The gradient with respect to `x`.
     """
-    mean, variance = statistics
-    rstd = tf.math.rsqrt(variance + epsilon)
-    dx = m * (gamma * rstd)
     if batch_statistics:
-        n = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), m.dtype)
-        all1, all2 = mean_over_replicas([sum1, sum2])
-        dx -= gamma * rstd * all1 / n + (wide(x) - mean) * (gamma * rstd**3 * all2 / n)
-    return tf.cast(dx, x.dtype), sum2 * rstd
+        m -= through_statistics(x, norm.mean, norm.rstd, *mean_over_replicas([dbeta, dgamma]))
+    return tf.cast(m * norm.scale, x.dtype)
+
+
+def through_statistics(x, mean, rstd, dbeta, dgamma):
+    """What a gradient `m` loses because `mean` and `rstd` depend on `x`: their sums' shares in it, per pixel."""
+    n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), mean.dtype)
+    return (dbeta + (wide(x) - mean) * (rstd * dgamma)) / n
 
 
 def wide(x):

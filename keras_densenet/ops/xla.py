@@ -16,16 +16,26 @@ def barrier(tensors):
     return gen_xla_ops.xla_optimization_barrier(list(tensors)) if is_compiling() else list(tensors)
 
 
-def after(tensor, *values):
-    """Passes `(channels,)` values through unchanged, and has XLA compute what follows from them after `tensor`.
+def after(tensor, value):
+    """Passes `value` `(channels,)` through unchanged, and has XLA compute what follows from it after `tensor`.
 
     Barriers are gone by the time XLA merges equal expressions for the last time and puts all in order: what the
     backward pass computes again would be computed early, or not again, and kept. A dependence on data stays.
     """
     if not is_compiling():
-        return values
-    zero = tf.minimum(tf.abs(tf.reshape(tensor, [-1])[0]), 0)
-    return tuple(value + tf.cast(zero, value.dtype) for value in values)
+        return value
+    return value + tf.cast(tf.minimum(tf.abs(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
+
+
+def piece(buffer, index, channels):
+    """`buffer[index, ..., :channels]`, for an index that is not negative.
+
+    Args:
+        buffer: `(slices, ...)`.
+        index: scalar int tensor.
+        channels: how many.
+    """
+    return tf.squeeze(_slice(buffer, index, channels), 0)
 
 
 def add_in_place(buffer, index, part):
@@ -36,6 +46,14 @@ def add_in_place(buffer, index, part):
         index: scalar int tensor.
         part: the shape of `buffer[index]`, with fewer channels.
     """
-    start = tf.stack([index] + [0] * (len(buffer.shape) - 1))
-    old = buffer[index, ..., : part.shape[-1]]
-    return gen_xla_ops.xla_dynamic_update_slice(buffer, (old + part)[None], start)
+    new = _slice(buffer, index, part.shape[-1]) + part[None]  # a reshape between the two would cost a copy
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, new, _start(buffer, index))
+
+
+def _slice(buffer, index, channels):
+    size = tf.concat([[1], tf.shape(buffer)[1:-1], [channels]], 0)
+    return tf.slice(buffer, _start(buffer, index), size)
+
+
+def _start(buffer, index):
+    return tf.stack([index] + [0] * (len(buffer.shape) - 1))
