@@ -105,9 +105,10 @@ def _read(total, features, slices, d, norm, kernel):
     d = slices.cut(d)
 
     def add_slice(i, total, *sums):
-        share, *more = read(piece(features, i, channels), piece(d, i, d.shape[-1]))
+        start = tf.stack([i, 0, 0, 0, 0])
+        share, *more = read(piece(features, start, channels)[0], piece(d, start, d.shape[-1])[0])
         sums = (tf.where(i > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
-        return (i + 1, add_in_place(total, i, share), *sums)
+        return (i + 1, add_in_place(total, start, share[None]), *sums)
 
     start = (0, total, wide(kernel), norm.scale, norm.scale)  # of these sums nothing but the shape is used
     _, total, dkernel, dbeta, dgamma = tf.while_loop(lambda i, *_: i < slices.count, add_slice, start)

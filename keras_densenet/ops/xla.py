@@ -24,36 +24,31 @@ def after(tensor, value):
     """
     if not is_compiling():
         return value
-    return value + tf.cast(tf.minimum(tf.abs(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
+    return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
 
 
-def piece(buffer, index, channels):
-    """`buffer[index, ..., :channels]`, for an index that is not negative.
+def piece(buffer, start, channels):
+    """The slice of a buffer that begins at `start`, so many channels of it.
 
     Args:
         buffer: `(slices, ...)`.
-        index: scalar int tensor.
+        start: int tensor, the place of one slice: its number and zeros.
         channels: how many.
+
+    Returns:
+        `(1, ...)`.
     """
-    return tf.squeeze(_slice(buffer, index, channels), 0)
+    size = [1, *buffer.shape[1:-1], channels]
+    if None in size:
+        size = tf.concat([[1], tf.shape(buffer)[1:-1], [channels]], 0)
+    return tf.slice(buffer, start, size)
 
 
-def add_in_place(buffer, index, part):
-    """`buffer[index, ..., :channels] += part`, in place where `buffer` is not used any more.
+def add_in_place(buffer, start, part):
+    """Adds to the slice of a buffer that begins at `start`, in place where `buffer` is not used any more.
 
     Args:
-        buffer: `(slices, ...)`, under XLA.
-        index: scalar int tensor.
-        part: the shape of `buffer[index]`, with fewer channels.
+        buffer, start: as in `piece`.
+        part: what to add, of the shape that `piece` returns.
     """
-    new = _slice(buffer, index, part.shape[-1]) + part[None]  # a reshape between the two would cost a copy
-    return gen_xla_ops.xla_dynamic_update_slice(buffer, new, _start(buffer, index))
-
-
-def _slice(buffer, index, channels):
-    size = tf.concat([[1], tf.shape(buffer)[1:-1], [channels]], 0)
-    return tf.slice(buffer, _start(buffer, index), size)
-
-
-def _start(buffer, index):
-    return tf.stack([index] + [0] * (len(buffer.shape) - 1))
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, piece(buffer, start, part.shape[-1]) + part, start)
