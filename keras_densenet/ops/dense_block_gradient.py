@@ -13,9 +13,9 @@ import tensorflow as tf
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
 from keras_densenet.ops.normalization import Norm, affine_relu, norm_gradient, once, pass_relu, through_statistics, wide
 from keras_densenet.ops.replicas import mean_over_replicas
-from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling, piece
+from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling, sizes
 
-_SLICE_ROWS = 2048  # pixels in a slice, whose working set stays in cache
+_SLICE_PIXELS = 2048
 
 
 class Reader(NamedTuple):
@@ -43,15 +43,13 @@ def dense_block_gradient(upstream, features, statistics, readers, layers, dropou
     """
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
     total, features, *bottlenecks = barrier([upstream, features, *(r.bottleneck for r in readers if r.bottleneck_norm)])
-    slices = _Slices(features)
-    total, cut_features = slices.cut(total), slices.cut(features)
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dbeta and of s * dgamma, over the readers so far
     dropout = dropout or (lambda tensor, index: tensor)
 
     def born(feature, start, end):
         """The gradient of a feature map whose readers are all done."""
-        g = slices.join(total[..., start:end])
+        g = total[..., start:end]
         if batch_statistics and start < read:
             both = tf.unstack(mean_over_replicas(sums[:, start:end]))
             g = tf.cast(wide(g) - through_statistics(features[..., start:end], *statistics[feature], *both), g.dtype)
@@ -68,7 +66,7 @@ def dense_block_gradient(upstream, features, statistics, readers, layers, dropou
                 d, bottlenecks[index], reader.bottleneck_norm, weights.kernel2, batch_statistics
             )
             d = dropout(d, 2 * index)
-        total, dkernel, dbeta, dgamma = _read(total, cut_features, slices, d, reader.norm, weights.kernel1)
+        total, dkernel, dbeta, dgamma = _read(total, features, d, reader.norm, weights.kernel1)
         scaled = tf.stack([dbeta, dgamma]) * reader.norm.scale
         sums += tf.pad(scaled, [[0, 0], [0, read - channels]])
         gradients = [dgamma, dbeta, dkernel, *later, *gradients]
@@ -85,64 +83,46 @@ def _bottleneck_gradient(d, z, norm, kernel, batch_statistics):
     return norm_gradient(m, dbeta, dgamma, z, norm, batch_statistics), dgamma, dbeta, dkernel
 
 
-def _read(total, features, slices, d, norm, kernel):
+def _read(total, features, d, norm, kernel):
     """One reader of the features -> (total with its share added, gradients of its kernel, beta and gamma)."""
+    channels = norm.scale.shape[0]
+    images = _images_in_a_slice(features) if is_compiling() else None
+    loops = isinstance(images, int) and images < features.shape[0]  # for certain: a loop of one turn XLA dissolves
 
     def read(x, d):
         da = gradient_of_input(kernel, d)
-        # Of a loop with one slice XLA leaves nothing.
-        late = norm if slices.many else norm._replace(shift=after(da, norm.shift))
+        late = norm if loops else norm._replace(shift=after(da, norm.shift))
         dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[0])
         m, dbeta, dgamma = pass_relu(da, x, late)
         return tf.cast(m * norm.scale, x.dtype), wide(dkernel), dbeta, dgamma
 
-    channels = norm.scale.shape[0]
-    if slices.count is None:
+    if images is None:
         share, dkernel, dbeta, dgamma = read(features[..., :channels], d)
         return total[..., :channels] + share, tf.cast(dkernel, kernel.dtype), dbeta, dgamma
 
-    # As plain sums XLA would keep every reader's share alive and add them late.
-    d = slices.cut(d)
+    # In slices, whose working set stays in cache, and in a loop: plain sums XLA would add late and keep all shares.
+    batch, *image, _ = sizes(features) if features.shape.is_fully_defined() else tf.unstack(tf.shape(features))
 
-    def add_slice(i, total, *sums):
-        start = tf.stack([i, 0, 0, 0, 0])
-        share, *more = read(piece(features, start, channels)[0], piece(d, start, d.shape[-1])[0])
-        sums = (tf.where(i > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
-        return (i + 1, add_in_place(total, start, share[None]), *sums)
+    def add_slice(first, total, *sums):
+        start = tf.stack([first, 0, 0, 0])
+        x, part = (tf.slice(t, start, [images, *image, c]) for t, c in ((features, channels), (d, d.shape[-1])))
+        share, *more = read(x, part)
+        sums = (tf.where(first > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
+        return (first + images, add_in_place(total, start, share), *sums)
 
     start = (0, total, wide(kernel), norm.scale, norm.scale)  # of these sums nothing but the shape is used
-    _, total, dkernel, dbeta, dgamma = tf.while_loop(lambda i, *_: i < slices.count, add_slice, start)
+    _, total, dkernel, dbeta, dgamma = tf.while_loop(lambda first, *_: first < batch, add_slice, start)
     return total, tf.cast(dkernel, kernel.dtype), dbeta, dgamma
 
 
-class _Slices:
-    """Cuts batches into slices of whole images, whose working set stays in cache; without XLA leaves them whole."""
-
-    def __init__(self, x):
-        self.joined = tf.shape(x)[:3]
-        self.count = _slice_count(x) if is_compiling() else None
-        self.many = isinstance(self.count, int) and self.count > 1
-        if self.count is not None:
-            self._cut = tf.concat([[self.count, self.joined[0] // self.count], self.joined[1:]], 0)
-
-    def cut(self, x):
-        """`(batch, height, width, channels)` -> `(count, batch / count, height, width, channels)`."""
-        return x if self.count is None else tf.reshape(x, tf.concat([self._cut, x.shape[-1:]], 0))
-
-    def join(self, x):
-        """The opposite of `cut`."""
-        return x if self.count is None else tf.reshape(x, tf.concat([self.joined, x.shape[-1:]], 0))
-
-
-def _slice_count(x):
-    """How many slices of whole images to work in: on a GPU one, else the divisor of the batch that suits the cache."""
+def _images_in_a_slice(x):
+    """How many images to work on at a time: on a GPU all, else a divisor of the batch that suits the cache."""
+    batch, height, width, _ = x.shape if x.shape.is_fully_defined() else tf.unstack(tf.shape(x))
     if tf.config.list_physical_devices("GPU"):
-        return 1
-    batch, height, width, _ = x.shape
-    if None not in (batch, height, width):
-        wanted = max(1, batch * height * width // _SLICE_ROWS)
-        return max(count for count in range(1, batch + 1) if batch % count == 0 and count <= wanted)
-    batch, height, width, _ = tf.unstack(tf.shape(x))  # constants by the time XLA compiles
-    counts = tf.range(1, batch + 1)
-    fits = (batch % counts == 0) & (counts <= batch * height * width // _SLICE_ROWS)
-    return tf.reduce_max(tf.where(fits, counts, 1))
+        return batch
+    if x.shape.is_fully_defined():
+        counts = [count for count in range(1, batch + 1) if batch % count == 0]
+        return batch // max(count for count in counts if count <= max(1, batch * height * width // _SLICE_PIXELS))
+    counts = tf.range(1, batch + 1)  # constants by the time XLA compiles
+    fits = (batch % counts == 0) & (counts <= batch * height * width // _SLICE_PIXELS)
+    return batch // tf.reduce_max(tf.where(fits, counts, 1))

@@ -27,28 +27,11 @@ def after(tensor, value):
     return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
 
 
-def piece(buffer, start, channels):
-    """The slice of a buffer that begins at `start`, so many channels of it.
-
-    Args:
-        buffer: `(slices, ...)`.
-        start: int tensor, the place of one slice: its number and zeros.
-        channels: how many.
-
-    Returns:
-        `(1, ...)`.
-    """
-    size = [1, *buffer.shape[1:-1], channels]
-    if None in size:
-        size = tf.concat([[1], tf.shape(buffer)[1:-1], [channels]], 0)
-    return tf.slice(buffer, start, size)
-
-
 def add_in_place(buffer, start, part):
-    """Adds to the slice of a buffer that begins at `start`, in place where `buffer` is not used any more.
+    """Adds `part` to what lies in `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, tf.slice(buffer, start, sizes(part)) + part, start)
 
-    Args:
-        buffer, start: as in `piece`.
-        part: what to add, of the shape that `piece` returns.
-    """
-    return gen_xla_ops.xla_dynamic_update_slice(buffer, piece(buffer, start, part.shape[-1]) + part, start)
+
+def sizes(x):
+    """The shape of a tensor, as numbers where they are known."""
+    return x.shape if x.shape.is_fully_defined() else tf.shape(x)
