@@ -15,7 +15,7 @@ from keras_densenet.ops.normalization import Norm, affine_relu, norm_gradient, o
 from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling, sizes
 
-_SLICE_PIXELS = 2048
+_SLICE_NUMBERS = 2**19  # of the features, 2 MiB
 
 
 class Reader(NamedTuple):
@@ -117,12 +117,11 @@ def _read(total, features, d, norm, kernel):
 
 def _images_in_a_slice(x):
     """How many images to work on at a time: on a GPU all, else a divisor of the batch that suits the cache."""
-    batch, height, width, _ = x.shape if x.shape.is_fully_defined() else tf.unstack(tf.shape(x))
+    batch, height, width, channels = x.shape if x.shape.is_fully_defined() else tf.unstack(tf.shape(x))
     if tf.config.list_physical_devices("GPU"):
         return batch
+    wanted = batch * height * width * channels // _SLICE_NUMBERS
     if x.shape.is_fully_defined():
-        counts = [count for count in range(1, batch + 1) if batch % count == 0]
-        return batch // max(count for count in counts if count <= max(1, batch * height * width // _SLICE_PIXELS))
+        return batch // max(count for count in range(1, batch + 1) if batch % count == 0 and count <= max(wanted, 1))
     counts = tf.range(1, batch + 1)  # constants by the time XLA compiles
-    fits = (batch % counts == 0) & (counts <= batch * height * width // _SLICE_PIXELS)
-    return batch // tf.reduce_max(tf.where(fits, counts, 1))
+    return batch // tf.reduce_max(tf.where((batch % counts == 0) & (counts <= wanted), counts, 1))
