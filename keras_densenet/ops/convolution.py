@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.compiler.xla import xla_data_pb2
 
+from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.xla import is_compiling
 
 
@@ -67,15 +68,12 @@ def _rows(x):
 
 
 def _unflatten(rows, like):
-    shape = [*like.shape[:3], rows.shape[-1]]
-    if None in shape:
-        shape = tf.concat([tf.shape(like)[:3], shape[3:]], 0)
-    return tf.reshape(rows, shape)
+    return tf.reshape(rows, [*sizes(like)[:3], rows.shape[-1]])
 
 
 def _shifts(x):
     """The nine neighbours of each pixel, side by side: `(batch, height, width, 9 * channels)`."""
-    height, width = tf.shape(x)[1], tf.shape(x)[2]
+    _, height, width, _ = sizes(x)
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
     return tf.concat([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], -1)
 
@@ -86,7 +84,7 @@ def _kernel_gradient_xla(x, upstream):
     Its window runs over (batch, row), its input feature is the column, its output feature the channel: only
     `upstream`, which has few channels, is transposed and shifted.
     """
-    filters, channels, width = upstream.shape[-1], x.shape[-1], x.shape[2] or tf.shape(x)[2]
+    filters, channels, width = upstream.shape[-1], x.shape[-1], sizes(x)[2]
     image = tf.pad(tf.transpose(upstream, (3, 0, 1, 2)), [[0, 0], [0, 0], [0, 0], [1, 1]])
     image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
     found = gen_xla_ops.xla_conv_v2(

@@ -13,7 +13,8 @@ import tensorflow as tf
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
 from keras_densenet.ops.normalization import Norm, affine_relu, norm_gradient, once, pass_relu, through_statistics, wide
 from keras_densenet.ops.replicas import mean_over_replicas
-from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling, sizes
+from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling
 
 _SLICE_NUMBERS = 2**19  # of the features, 2 MiB
 
@@ -87,7 +88,7 @@ def _read(total, features, d, norm, kernel):
     """One reader of the features -> (total with its share added, gradients of its kernel, beta and gamma)."""
     channels = norm.scale.shape[0]
     images = _images_in_a_slice(features) if is_compiling() else None
-    loops = isinstance(images, int) and images < features.shape[0]  # for certain: a loop of one turn XLA dissolves
+    loops = isinstance(images, int) and images < features.shape[0]  # for certain; one turn is no loop to XLA
 
     def read(x, d):
         da = gradient_of_input(kernel, d)
@@ -101,7 +102,7 @@ def _read(total, features, d, norm, kernel):
         return total[..., :channels] + share, tf.cast(dkernel, kernel.dtype), dbeta, dgamma
 
     # In slices, whose working set stays in cache, and in a loop: plain sums XLA would add late and keep all shares.
-    batch, *image, _ = sizes(features) if features.shape.is_fully_defined() else tf.unstack(tf.shape(features))
+    batch, *image, _ = sizes(features)
 
     def add_slice(first, total, *sums):
         start = tf.stack([first, 0, 0, 0])
@@ -117,10 +118,10 @@ def _read(total, features, d, norm, kernel):
 
 def _images_in_a_slice(x):
     """How many images to work on at a time: on a GPU all, else a divisor of the batch that suits the cache."""
-    batch, height, width, channels = x.shape if x.shape.is_fully_defined() else tf.unstack(tf.shape(x))
+    batch, height, width, channels = sizes(x)
     if tf.config.list_physical_devices("GPU"):
         return batch
-    wanted = batch * height * width * channels // _SLICE_NUMBERS
+    wanted = batch * height * width // max(1, _SLICE_NUMBERS // channels)
     if x.shape.is_fully_defined():
         return batch // max(count for count in range(1, batch + 1) if batch % count == 0 and count <= max(wanted, 1))
     counts = tf.range(1, batch + 1)  # constants by the time XLA compiles

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.xla import is_compiling
 
 
@@ -23,7 +24,7 @@ def stem_pool(x):
 @tf.custom_gradient
 def stem_pool_in_training(x):
     """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`."""
-    batch, height, width = tf.unstack(tf.shape(x)[:3])
+    batch, height, width, _ = sizes(x)
     rows, columns = (height + 1) // 2, (width + 1) // 2
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
     y = origin = None
@@ -60,7 +61,7 @@ def average_pool(x):
     Returns:
         `(batch, height // 2, width // 2, channels)`.
     """
-    _, height, width, _ = x.shape if None not in x.shape[1:3] else tf.unstack(tf.shape(x))
+    _, height, width, _ = sizes(x)
     rows, columns = height // 2, width // 2
     if is_compiling():  # elementwise, so that XLA fuses it with what comes before
         quarters = [x[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.ops.shapes import sizes
+
 
 class Convention(NamedTuple):
     """Pixels become `(pixels - mean) / std`, per channel or one for all, after RGB became BGR where `bgr`."""
@@ -77,7 +79,7 @@ def resize(images, height, width, interpolation, saturate=False):
         interpolation: "bilinear" or "bicubic".
         saturate: whether what the cubic overshoots stays in 0..255 after each pass, as in Pillow's 8-bit images.
     """
-    rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
+    _, rows, columns, _ = sizes(images)
     low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
     planes = tf.transpose(images, [0, 3, 1, 2])
     planes = tf.clip_by_value(_filter(planes, _taps(columns, width, interpolation)), low, high)
@@ -91,7 +93,7 @@ def _filter(planes, taps):
 
     As one flat product: tf.matmul of both as they are writes past its buffers without XLA (tensorflow#123109).
     """
-    shape = [size or tf.shape(planes)[axis] for axis, size in enumerate(planes.shape)]
+    shape = sizes(planes)
     found = tf.matmul(tf.reshape(planes, [-1, shape[3]]), taps, transpose_b=True)
     return tf.reshape(found, [-1, *shape[1:3], taps.shape[0] or tf.shape(taps)[0]])
 
@@ -111,7 +113,7 @@ def resize_and_crop(images, size, frame, interpolation, saturate=False):
 
     Source: torchvision's `Resize` and `CenterCrop`, rounding included.
     """
-    rows, columns = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
+    _, rows, columns, _ = sizes(images)
     height = _maximum(frame[0], rows * frame[1] // columns)
     width = _maximum(frame[1], columns * frame[0] // rows)
     resized = resize(images, height, width, interpolation, saturate)

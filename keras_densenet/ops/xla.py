@@ -5,6 +5,8 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.python.framework import ops as graphs
 from tensorflow.python.ops import control_flow_util
 
+from keras_densenet.ops.shapes import sizes
+
 
 def is_compiling():
     """Whether what is being traced will be compiled by XLA, here or in a function around this one."""
@@ -30,8 +32,3 @@ def after(tensor, value):
 def add_in_place(buffer, start, part):
     """Adds `part` to what lies in `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
     return gen_xla_ops.xla_dynamic_update_slice(buffer, tf.slice(buffer, start, sizes(part)) + part, start)
-
-
-def sizes(x):
-    """The shape of a tensor, as numbers where they are known."""
-    return x.shape if x.shape.is_fully_defined() else tf.shape(x)
