@@ -8,36 +8,48 @@ import sys
 from benchmarks.growth import bend
 from benchmarks.race import RESULTS, read
 
-TRAINED = {"densenet121": "train step, densenet121, batch 8", "bc": "train step, densenet-bc-100-12, batch 64"}
+TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
 SIZES = (1, 8, 32)
 OURS = "keras_densenet, XLA"
 
 
 def train_step():
-    """Time and buffers of a training step, and how they compare."""
-    about, found = None, {}
-    for network, title in TRAINED.items():
-        about, rows = read(title)
-        found[network] = {row["name"]: row for row in rows}
+    """Time and buffers of a training step, and how they compare, on two days."""
+    about, found = _trained("train step")
     yield from _head("", *HEADS.values())
     for name in found["densenet121"]:
         yield _line(name, *(_step(rows[name]) for rows in found.values()))
-    yield ""
-    yield "A step of this package under XLA takes, in the order of the columns,"
-    yield ""
+    yield f"\n{about}. A step of this package under XLA takes, in the order of the columns,\n"
+    yield from _comparisons(found)
+    about, found = _trained("train step, slower machine")
+    yield f"\nThe same machine was slower on another day ({about.split(',')[0]}; the version of that day):\n"
+    yield from _comparisons(found)
+
+
+def _trained(title):
+    """-> (the machine, {network: {contestant: row}})."""
+    about, found = None, {}
+    for network, suffix in TRAINED.items():
+        about, rows = read(f"{title}, {suffix}")
+        found[network] = {row["name"]: row for row in rows}
+    return about, found
+
+
+def _comparisons(found):
     comparisons = {
         "the time of ordinary Keras' faster mode": ("seconds", ("ordinary Keras, XLA", "ordinary Keras")),
-        "of ordinary Keras that keeps its memory": ("seconds", ("ordinary Keras, XLA, kept memory",)),
+        "of ordinary Keras under XLA that keeps its memory": ("seconds", ("ordinary Keras, XLA, kept memory",)),
         "of torchvision": ("seconds", ("torchvision eager",)),
         "of torchvision that keeps its memory": ("seconds", ("torchvision eager, kept memory",)),
         "the buffers of ordinary Keras under XLA": ("buffers", ("ordinary Keras, XLA",)),
         "its first call, tracing and compilation": ("first_call", ("ordinary Keras, XLA",)),
+        "its compilation alone": ("compilation", ("ordinary Keras, XLA",)),
     }
     for what, (figure, others) in comparisons.items():
-        ratios = [rows[OURS][figure] / min(rows[other][figure] for other in others) for rows in found.values()]
-        yield f"- {' and '.join(f'{ratio:.2f}x' for ratio in ratios)} {what}"
-    yield f"\n{about}."
+        if figure in found["densenet121"][OURS]:
+            ratios = [rows[OURS][figure] / min(rows[other][figure] for other in others) for rows in found.values()]
+            yield f"- {' and '.join(f'{ratio:.2f}x' for ratio in ratios)} {what}"
 
 
 def inference():

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
-from keras_densenet.ops.normalization import affine_relu, inverse_deviation, moments, norm
+from keras_densenet.ops.normalization import Normalization, affine_relu, inverse_deviation, moments
 
 
 class LayerWeights(NamedTuple):
@@ -75,25 +75,25 @@ def dense_block_inference(x, layers, epsilon, statistics):
 def _forward(x, layers, epsilon, statistics, dropout):
     """-> (features, statistics, `(mean, rstd)` of each feature map that is read, one `Reader` per layer)."""
     dropout = dropout or (lambda tensor, index: tensor)
-    features, means, variances, rstds, found, readers = [x], [], [], [], [], []
+    features, born, found, readers = [x], [], [], []
     for index, weights in enumerate(layers):
-        x, start = tf.concat(features, -1), sum(mean.shape[0] for mean in means)
-        # Of what was born since the last reader, no more.
-        new = moments(features[-1]) if statistics is None else (s[start : x.shape[-1]] for s in statistics.features)
-        mean, variance = new
-        means.append(mean)
-        variances.append(variance)
-        rstds.append(inverse_deviation(variance, epsilon))
-        reader = Reader(norm(weights.gamma1, weights.beta1, tf.concat(means, 0), tf.concat(rstds, 0)))
-        y = convolve(affine_relu(x, reader.norm.scale, reader.norm.shift), weights.kernel1)
+        x, start = tf.concat(features, -1), sum(mean.shape[0] for mean, _, _ in born)
+        if statistics is None:  # only of what was born since the last reader
+            mean, variance = moments(features[-1])
+        else:
+            mean, variance = (values[start : x.shape[-1]] for values in statistics.features)
+        born.append((mean, variance, inverse_deviation(variance, epsilon)))
+        means, variances, rstds = zip(*born, strict=True)
+        norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(means, 0), tf.concat(rstds, 0))
+        readers.append(Reader(norm))
+        y = convolve(affine_relu(x, norm.scale, norm.shift), weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
             found.append(moments(y) if statistics is None else statistics.bottlenecks[index])
             mean, variance = found[-1]
-            norm2 = norm(weights.gamma2, weights.beta2, mean, inverse_deviation(variance, epsilon))
-            reader = Reader(reader.norm, y, norm2)
-            y = convolve(affine_relu(y, norm2.scale, norm2.shift), weights.kernel2)
+            norm = Normalization.of(weights.gamma2, weights.beta2, mean, inverse_deviation(variance, epsilon))
+            readers[-1] = readers[-1]._replace(bottleneck=y, bottleneck_norm=norm)
+            y = convolve(affine_relu(y, norm.scale, norm.shift), weights.kernel2)
         features.append(dropout(y, 2 * index + 1))
-        readers.append(reader)
     used = BlockStatistics((tf.concat(means, 0), tf.concat(variances, 0)), tuple(found))
     return tf.concat(features, -1), used, list(zip(means, rstds, strict=True)), readers

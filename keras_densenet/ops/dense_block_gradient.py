@@ -11,7 +11,15 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
-from keras_densenet.ops.normalization import Norm, affine_relu, norm_gradient, once, pass_relu, through_statistics, wide
+from keras_densenet.ops.normalization import (
+    Normalization,
+    affine_relu,
+    norm_gradient,
+    once,
+    pass_relu,
+    through_statistics,
+    wide,
+)
 from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.xla import add_in_place, after, barrier, is_compiling
@@ -22,9 +30,9 @@ _SLICE_NUMBERS = 2**19  # of the features, 2 MiB
 class Reader(NamedTuple):
     """What a layer leaves for its backward pass: how it read the features, and its bottleneck."""
 
-    norm: Norm
+    norm: Normalization
     bottleneck: tf.Tensor | None = None
-    bottleneck_norm: Norm | None = None
+    bottleneck_norm: Normalization | None = None
 
 
 def dense_block_gradient(upstream, features, statistics, readers, layers, dropout, batch_statistics):

@@ -25,7 +25,7 @@ def moments(x):
     return mean, mean_over_replicas(tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), _PIXELS))
 
 
-class Norm(NamedTuple):
+class Normalization(NamedTuple):
     """One reader's batch normalisation with its numbers, all `(channels,)`: `scale * x + shift`."""
 
     mean: tf.Tensor
@@ -33,11 +33,11 @@ class Norm(NamedTuple):
     scale: tf.Tensor
     shift: tf.Tensor
 
-
-def norm(gamma, beta, mean, rstd):
-    """The `Norm` that `gamma * (x - mean) * rstd + beta` is; `rstd` is what `inverse_deviation` gives."""
-    scale = gamma * rstd
-    return Norm(mean, rstd, scale, beta - scale * mean)
+    @classmethod
+    def of(cls, gamma, beta, mean, rstd):
+        """What `gamma * (x - mean) * rstd + beta` is; `rstd` is what `inverse_deviation` gives."""
+        scale = gamma * rstd
+        return cls(mean, rstd, scale, beta - scale * mean)
 
 
 def inverse_deviation(variance, epsilon):
@@ -56,7 +56,7 @@ def scale_and_shift(gamma, beta, mean, variance, epsilon):
     Returns:
         `(scale, shift)`, each `(channels,)`, so that the result is `scale * x + shift`.
     """
-    return norm(gamma, beta, mean, inverse_deviation(variance, epsilon))[2:]
+    return Normalization.of(gamma, beta, mean, inverse_deviation(variance, epsilon))[2:]
 
 
 def affine_relu(x, scale, shift):
@@ -82,7 +82,7 @@ def norm_relu(x, gamma, beta, epsilon):
     @tf.custom_gradient
     def run(x, gamma, beta):
         mean, variance = moments(x)
-        used = norm(gamma, beta, mean, inverse_deviation(variance, epsilon))
+        used = Normalization.of(gamma, beta, mean, inverse_deviation(variance, epsilon))
 
         def gradient(upstream, *_):
             upstream, again = barrier([upstream, x])
@@ -101,7 +101,7 @@ def pass_relu(upstream, x, norm):
 
     Args:
         upstream, x: `(batch, height, width, channels)`.
-        norm: the `Norm`.
+        norm: the `Normalization`.
 
     Returns:
         `(m, dbeta, dgamma)`: the gradient with respect to the ReLU's input, and those of beta and gamma, which are the
@@ -120,7 +120,7 @@ def norm_gradient(m, dbeta, dgamma, x, norm, batch_statistics):
     Args:
         m, dbeta, dgamma: what `pass_relu` returned.
         x: the tensor that was normalised.
-        norm: its `Norm`.
+        norm: its `Normalization`.
         batch_statistics: whether the statistics are functions of `x`, or constants.
 
     Returns:
