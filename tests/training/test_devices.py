@@ -11,7 +11,8 @@ import pytest
 from keras_densenet.training import Recipe, make_strategy
 from tests.training import processes
 
-RECIPE = Recipe(epochs=5, batch_size=16, learning_rate=0.05, augmentation="cifar", xla=False)  # 20 steps
+# 20 steps, in none of which rounding takes a ReLU to its other side; from there on all would differ.
+RECIPE = Recipe(epochs=5, batch_size=16, learning_rate=0.02, augmentation="cifar", xla=False)
 
 
 @pytest.fixture(scope="module")
