@@ -52,6 +52,7 @@ def dense_block_gradient(upstream, features, statistics, readers, layers, dropou
     """
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
     total, features, *bottlenecks = barrier([upstream, features, *(r.bottleneck for r in readers if r.bottleneck_norm)])
+    images = _images_in_a_slice(features) if is_compiling() else None
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dbeta and of s * dgamma, over the readers so far
     dropout = dropout or (lambda tensor, index: tensor)
@@ -75,7 +76,7 @@ def dense_block_gradient(upstream, features, statistics, readers, layers, dropou
                 d, bottlenecks[index], reader.bottleneck_norm, weights.kernel2, batch_statistics
             )
             d = dropout(d, 2 * index)
-        total, dkernel, dbeta, dgamma = _read(total, features, d, reader.norm, weights.kernel1)
+        total, dkernel, dbeta, dgamma = _read(total, features, images, d, reader.norm, weights.kernel1)
         scaled = tf.stack([dbeta, dgamma]) * reader.norm.scale
         sums += tf.pad(scaled, [[0, 0], [0, read - channels]])
         gradients = [dgamma, dbeta, dkernel, *later, *gradients]
@@ -85,24 +86,26 @@ def dense_block_gradient(upstream, features, statistics, readers, layers, dropou
 
 def _bottleneck_gradient(d, z, norm, kernel, batch_statistics):
     """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2)."""
-    da = gradient_of_input(kernel, d)
-    late = norm._replace(shift=after(da, norm.shift))
-    dkernel = gradient_of_kernel(affine_relu(z, late.scale, late.shift), d, kernel.shape[0])
-    m, dbeta, dgamma = pass_relu(da, z, late)
+    m, dkernel, dbeta, dgamma = _through_convolution(d, z, norm, kernel)
     return norm_gradient(m, dbeta, dgamma, z, norm, batch_statistics), dgamma, dbeta, dkernel
 
 
-def _read(total, features, d, norm, kernel):
+def _through_convolution(d, x, norm, kernel, recompute_late=True):
+    """Through a convolution and the ReLU before it -> (m, gradients of the kernel, beta and gamma)."""
+    da = gradient_of_input(kernel, d)
+    late = norm._replace(shift=after(da, norm.shift)) if recompute_late else norm
+    dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[0])
+    m, dbeta, dgamma = pass_relu(da, x, late)
+    return m, dkernel, dbeta, dgamma
+
+
+def _read(total, features, images, d, norm, kernel):
     """One reader of the features -> (total with its share added, gradients of its kernel, beta and gamma)."""
     channels = norm.scale.shape[0]
-    images = _images_in_a_slice(features) if is_compiling() else None
     loops = isinstance(images, int) and images < features.shape[0]  # for certain; one turn is no loop to XLA
 
     def read(x, d):
-        da = gradient_of_input(kernel, d)
-        late = norm if loops else norm._replace(shift=after(da, norm.shift))
-        dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[0])
-        m, dbeta, dgamma = pass_relu(da, x, late)
+        m, dkernel, dbeta, dgamma = _through_convolution(d, x, norm, kernel, recompute_late=not loops)
         return tf.cast(m * norm.scale, x.dtype), wide(dkernel), dbeta, dgamma
 
     if images is None:

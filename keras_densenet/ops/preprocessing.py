@@ -95,7 +95,7 @@ def _filter(planes, taps):
     """
     shape = sizes(planes)
     found = tf.matmul(tf.reshape(planes, [-1, shape[3]]), taps, transpose_b=True)
-    return tf.reshape(found, [-1, *shape[1:3], taps.shape[0] or tf.shape(taps)[0]])
+    return tf.reshape(found, [-1, *shape[1:3], sizes(taps)[0]])
 
 
 def resize_and_crop(images, size, frame, interpolation, saturate=False):
