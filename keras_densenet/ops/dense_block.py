@@ -6,7 +6,10 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
-from keras_densenet.ops.normalization import Normalization, affine_relu, inverse_deviation, moments
+from keras_densenet.ops.normalization import Normalization, affine_relu, moments, standardisation
+from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
+from keras_densenet.ops.xla import append, put_in_place, with_room
 
 
 class LayerWeights(NamedTuple):
@@ -73,27 +76,43 @@ def dense_block_inference(x, layers, epsilon, statistics):
 
 
 def _forward(x, layers, epsilon, statistics, dropout):
-    """-> (features, statistics, `(mean, rstd)` of each feature map that is read, one `Reader` per layer)."""
+    """-> (features, statistics, the `standardisation` of each feature map that is read, one `Reader` per layer)."""
     dropout = dropout or (lambda tensor, index: tensor)
-    features, born, found, readers = [x], [], [], []
+    growth_rate = layers[0].kernel1.shape[-1] if layers[0].kernel2 is None else layers[0].kernel2.shape[-1]
+    features, newest = with_room(x, x.shape[-1] + len(layers) * growth_rate), x
+    born, standards, found, readers = [], [], [], []
     for index, weights in enumerate(layers):
-        x, start = tf.concat(features, -1), sum(mean.shape[0] for mean, _, _ in born)
+        channels = weights.gamma1.shape[0]
         if statistics is None:  # only of what was born since the last reader
-            mean, variance = moments(features[-1])
+            born.append(moments(newest))
         else:
-            mean, variance = (values[start : x.shape[-1]] for values in statistics.features)
-        born.append((mean, variance, inverse_deviation(variance, epsilon)))
-        means, variances, rstds = zip(*born, strict=True)
-        norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(means, 0), tf.concat(rstds, 0))
+            born.append(tuple(values[channels - newest.shape[-1] : channels] for values in statistics.features))
+        standards.append(standardisation(*born[-1], epsilon))
+        norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(standards, 1))
         readers.append(Reader(norm))
-        y = convolve(affine_relu(x, norm.scale, norm.shift), weights.kernel1)
+        y = _read(features, norm, weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
             found.append(moments(y) if statistics is None else statistics.bottlenecks[index])
-            mean, variance = found[-1]
-            norm = Normalization.of(weights.gamma2, weights.beta2, mean, inverse_deviation(variance, epsilon))
+            norm = Normalization.of(weights.gamma2, weights.beta2, standardisation(*found[-1], epsilon))
             readers[-1] = readers[-1]._replace(bottleneck=y, bottleneck_norm=norm)
             y = convolve(affine_relu(y, norm.scale, norm.shift), weights.kernel2)
-        features.append(dropout(y, 2 * index + 1))
-    used = BlockStatistics((tf.concat(means, 0), tf.concat(variances, 0)), tuple(found))
-    return tf.concat(features, -1), used, list(zip(means, rstds, strict=True)), readers
+        newest = dropout(y, 2 * index + 1)
+        features = append(features, channels, newest)
+    used = BlockStatistics(tuple(tf.concat(values, 0) for values in zip(*born, strict=True)), tuple(found))
+    return features, used, standards, readers
+
+
+def _read(features, norm, kernel):
+    """One layer's normalisation, ReLU and first convolution of the features before it."""
+    channels, images = norm.scale.shape[0], images_in_a_slice(features)
+    if images is None:
+        return convolve(affine_relu(features[..., :channels], norm.scale, norm.shift), kernel)
+
+    def read(start, y):
+        x = slice_of(features, start, images, channels)
+        return [put_in_place(y, start, convolve(affine_relu(x, norm.scale, norm.shift), kernel))]
+
+    batch, height, width, _ = sizes(features)
+    (y,) = over_slices(batch, images, read, tf.zeros((batch, height, width, kernel.shape[-1]), features.dtype))
+    return y

@@ -26,23 +26,34 @@ def moments(x):
 
 
 class Normalization(NamedTuple):
-    """One reader's batch normalisation with its numbers, all `(channels,)`: `scale * x + shift`."""
+    """One reader's batch normalisation with its numbers, all `(channels,)`: `scale * x + shift`.
 
-    mean: tf.Tensor
-    rstd: tf.Tensor
+    `standard`, `(2, channels)`, is what `standardisation` gives.
+    """
+
+    gamma: tf.Tensor
+    beta: tf.Tensor
+    standard: tf.Tensor
     scale: tf.Tensor
     shift: tf.Tensor
 
     @classmethod
-    def of(cls, gamma, beta, mean, rstd):
-        """What `gamma * (x - mean) * rstd + beta` is; `rstd` is what `inverse_deviation` gives."""
+    def of(cls, gamma, beta, standard):
+        """What `gamma * standardised(x, standard) + beta` is."""
+        mean, rstd = tf.unstack(standard)
         scale = gamma * rstd
-        return cls(mean, rstd, scale, beta - scale * mean)
+        return cls(gamma, beta, standard, scale, beta - scale * mean)
 
 
-def inverse_deviation(variance, epsilon):
-    """`1 / sqrt(variance + epsilon)`."""
-    return tf.math.rsqrt(variance + epsilon)
+def standardisation(mean, variance, epsilon):
+    """The mean and `1 / sqrt(variance + epsilon)`, `(2, channels)`."""
+    return tf.stack([tf.convert_to_tensor(mean), tf.math.rsqrt(variance + epsilon)])
+
+
+def standardised(x, standard):
+    """`(x - mean) / sqrt(variance + epsilon)`, in float32 or wider."""
+    mean, rstd = tf.unstack(standard)
+    return (wide(x) - mean) * rstd
 
 
 def scale_and_shift(gamma, beta, mean, variance, epsilon):
@@ -56,7 +67,7 @@ def scale_and_shift(gamma, beta, mean, variance, epsilon):
     Returns:
         `(scale, shift)`, each `(channels,)`, so that the result is `scale * x + shift`.
     """
-    return Normalization.of(gamma, beta, mean, inverse_deviation(variance, epsilon))[2:]
+    return Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))[-2:]
 
 
 def affine_relu(x, scale, shift):
@@ -82,13 +93,17 @@ def norm_relu(x, gamma, beta, epsilon):
     @tf.custom_gradient
     def run(x, gamma, beta):
         mean, variance = moments(x)
-        used = Normalization.of(gamma, beta, mean, inverse_deviation(variance, epsilon))
+        used = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
 
         def gradient(upstream, *_):
             upstream, again = barrier([upstream, x])
             late = used._replace(shift=after(upstream, used.shift))
-            m, dbeta, dgamma = pass_relu(upstream, again, late)
-            return once(norm_gradient(m, dbeta, dgamma, again, used, batch_statistics=True), dgamma, dbeta)
+            passing = (
+                pass_relu(t, again, late) for t in (wide(upstream) * standardised(again, used.standard), upstream)
+            )
+            dgamma, dbeta = (tf.reduce_sum(m, _PIXELS) for m in passing)
+            dx = norm_gradient(upstream, again, late, dgamma, dbeta, batch_statistics=True)
+            return once(dx, dgamma, dbeta)
 
         return (affine_relu(x, used.scale, used.shift), mean, variance), gradient
 
@@ -97,44 +112,61 @@ def norm_relu(x, gamma, beta, epsilon):
 
 
 def pass_relu(upstream, x, norm):
-    """Takes a gradient back through the ReLU that follows a normalisation.
+    """Takes a gradient back through the ReLU that follows a normalisation of x; in float32 or wider."""
+    return tf.where(wide(x) * norm.scale + norm.shift > 0, wide(upstream), 0)
+
+
+def sum_across(upstream, x, norm):
+    """The second of the sums over pixels that `affine_gradients` takes; arguments as in `pass_relu`."""
+    weighted = wide(upstream) * (norm.gamma - standardised(x, norm.standard) * norm.beta)
+    return tf.reduce_sum(pass_relu(weighted, x, norm), _PIXELS)
+
+
+def affine_gradients(along, across, norm):
+    """Gradients of a norm's gamma and beta from two sums over pixels instead of one for each.
+
+    With m the gradient that passes the ReLU, they are the sums over pixels of `m * xhat` and of `m`. A convolution that
+    reads the ReLU's output a knows a third, of `m * (gamma * xhat + beta) = a * da`, without looking at pixels: that of
+    its kernel times the kernel's gradient. With one perpendicular to it, of `m * (gamma - beta * xhat)`, both follow,
+    unless gamma and beta are so small that their squares vanish: then they are taken for zero.
 
     Args:
-        upstream, x: `(batch, height, width, channels)`.
+        along: the convolution's sum, `(channels,)`.
+        across: the perpendicular one, `sum_across`.
         norm: the `Normalization`.
 
     Returns:
-        `(m, dbeta, dgamma)`: the gradient with respect to the ReLU's input, and those of beta and gamma, which are the
-        sums over pixels of `m` and of `m * (x - mean) * rstd`, in float32 or wider.
+        `(dgamma, dbeta)`.
     """
-    x, upstream = wide(x), wide(upstream)
-    passes = x * norm.scale + norm.shift > 0
-    m = tf.where(passes, upstream, 0)
-    with_deviation = tf.where(passes, upstream * ((x - norm.mean) * norm.rstd), 0)  # no product at the root: `moments`
-    return m, tf.reduce_sum(m, _PIXELS), tf.reduce_sum(with_deviation, _PIXELS)
+    length = tf.square(norm.gamma) + tf.square(norm.beta)
+    length = tf.where(length > 0, length, 1)  # of both zero nothing passes
+    dgamma = norm.gamma * along - norm.beta * across
+    dbeta = norm.beta * along + norm.gamma * across
+    return dgamma / length, dbeta / length
 
 
-def norm_gradient(m, dbeta, dgamma, x, norm, batch_statistics):
-    """Takes a gradient back through the normalisation of a tensor that has one reader.
+def norm_gradient(upstream, x, norm, dgamma, dbeta, batch_statistics):
+    """Takes a gradient back through a normalisation, whose tensor has one reader, and its ReLU.
 
     Args:
-        m, dbeta, dgamma: what `pass_relu` returned.
-        x: the tensor that was normalised.
+        upstream, x: gradient of the ReLU's output, and the tensor that was normalised.
         norm: its `Normalization`.
+        dgamma, dbeta: what `affine_gradients` returned.
         batch_statistics: whether the statistics are functions of `x`, or constants.
 
     Returns:
         The gradient with respect to `x`.
     """
+    m = pass_relu(upstream, x, norm)
     if batch_statistics:
-        m -= through_statistics(x, norm.mean, norm.rstd, *mean_over_replicas([dbeta, dgamma]))
+        m -= through_statistics(x, norm.standard, *mean_over_replicas([dgamma, dbeta]))
     return tf.cast(m * norm.scale, x.dtype)
 
 
-def through_statistics(x, mean, rstd, dbeta, dgamma):
-    """What a gradient `m` loses because `mean` and `rstd` depend on `x`: their sums' shares in it, per pixel."""
-    n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), mean.dtype)
-    return (dbeta + (wide(x) - mean) * (rstd * dgamma)) / n
+def through_statistics(x, standard, dgamma, dbeta):
+    """What a gradient m loses because the statistics depend on `x`: its sums' shares in it, per pixel."""
+    n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), dbeta.dtype)
+    return (standardised(x, standard) * dgamma + dbeta) / n
 
 
 def wide(x):

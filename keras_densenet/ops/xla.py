@@ -29,6 +29,21 @@ def after(tensor, value):
     return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
 
 
+def put_in_place(buffer, start, part):
+    """Puts `part` into `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, part, start)
+
+
 def add_in_place(buffer, start, part):
-    """Adds `part` to what lies in `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
-    return gen_xla_ops.xla_dynamic_update_slice(buffer, tf.slice(buffer, start, sizes(part)) + part, start)
+    """Adds `part` to what lies in `buffer` from `start` on, as `put_in_place`."""
+    return put_in_place(buffer, start, tf.slice(buffer, start, sizes(part)) + part)
+
+
+def with_room(x, channels):
+    """`x` as the first of so many channels, of which the rest are for `append` to fill; as it is without XLA."""
+    return tf.pad(x, [[0, 0]] * 3 + [[0, channels - x.shape[-1]]]) if is_compiling() else x
+
+
+def append(x, filled, part):
+    """Puts `part` behind the channels of `x` that are filled: in place with XLA, else side by side."""
+    return put_in_place(x, [0, 0, 0, filled], part) if is_compiling() else tf.concat([x, part], -1)

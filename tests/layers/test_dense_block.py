@@ -92,6 +92,15 @@ class TestInFloat64:
         oracle.assert_equal_step(chain(bottleneck=bottleneck), images)
 
     @both_kinds
+    @pytest.mark.parametrize("names", [("gamma",), ("beta",), ("gamma", "beta")], ids="-".join)
+    def test_scales_and_shifts_that_have_nearly_vanished_get_the_right_gradients(self, bottleneck, names):
+        model = chain(bottleneck=bottleneck)
+        for variable in model.trainable_weights:
+            if variable.name.endswith(names):
+                variable.assign(variable * 10.0 ** -(np.arange(variable.shape[0]) ** 1.5))
+        oracle.assert_equal_step(model, oracle.images_like((3, 5, 4, 3)))
+
+    @both_kinds
     def test_block_used_twice_in_one_model_equals_the_plain_composition_used_twice(self, bottleneck):
         shared = chain(bottleneck=bottleneck)
         plain = oracle.plain_model(shared)

@@ -1,0 +1,49 @@
+"""A batch in slices of images whose working set stays in cache: with XLA, which compiles the loop's body once."""
+
+import tensorflow as tf
+
+from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.xla import is_compiling
+
+_NUMBERS = 2**19  # 2 MiB
+
+
+def images_in_a_slice(x):
+    """How many images of `x` to work on at a time: a divisor of the batch that suits the cache; on a GPU all.
+
+    None without XLA.
+    """
+    if not is_compiling():
+        return None
+    batch, height, width, channels = sizes(x)
+    if tf.config.list_physical_devices("GPU"):
+        return batch
+    wanted = batch * height * width // max(1, _NUMBERS // channels)
+    if x.shape.is_fully_defined():
+        return batch // max(count for count in range(1, batch + 1) if batch % count == 0 and count <= max(wanted, 1))
+    counts = tf.range(1, batch + 1)  # constants by the time XLA compiles
+    return batch // tf.reduce_max(tf.where((batch % counts == 0) & (counts <= wanted), counts, 1))
+
+
+def slice_of(x, start, images, channels):
+    """The first channels of some images; `start` as `over_slices` gives it."""
+    return tf.slice(x, start, [images, *sizes(x)[1:3], channels])
+
+
+def over_slices(batch, images, step, *carried):
+    """Calls `step(start, *carried)`, which returns what to carry on, for each slice of a batch.
+
+    Args:
+        batch: number of images.
+        images: how many of them a slice has.
+        step: a function; `start` is where its slice begins, an index of four numbers.
+        carried: tensors.
+
+    Returns:
+        What the last step returned.
+    """
+
+    def turn(first, *carried):
+        return first + images, *step(tf.stack([first, 0, 0, 0]), *carried)
+
+    return tf.while_loop(lambda first, *_: first < batch, turn, (0, *carried))[1:]
