@@ -6,7 +6,14 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
-from keras_densenet.ops.normalization import Normalization, affine_relu, moments, standardisation
+from keras_densenet.ops.normalization import (
+    Normalization,
+    affine_relu,
+    moments,
+    once,
+    scale_and_shift,
+    standardisation,
+)
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
 from keras_densenet.ops.xla import append, put_in_place, with_room
@@ -56,12 +63,17 @@ def dense_block(x, layers, epsilon, statistics=None, dropout=None):
     size = 3 if layers[0].kernel2 is None else 6
 
     @tf.custom_gradient
-    def block(x, *weights):
+    def block(*inputs):
+        x, *weights = map(tf.stop_gradient, inputs)  # else every tape prepares to differentiate what is inside
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
         features, used, *kept = _forward(x, layers, epsilon, statistics, dropout)
 
         def gradient(upstream, *_):
-            return dense_block_gradient(upstream, features, *kept, layers, dropout, batch_statistics=statistics is None)
+            constant = tf.stop_gradient(upstream)
+            found = dense_block_gradient(
+                constant, features, *kept, layers, dropout, batch_statistics=statistics is None
+            )
+            return once(found, upstream, *inputs)
 
         return (features, *tf.nest.flatten(used)), gradient
 
@@ -71,8 +83,19 @@ def dense_block(x, layers, epsilon, statistics=None, dropout=None):
 
 
 def dense_block_inference(x, layers, epsilon, statistics):
-    """Runs a dense block with the given `BlockStatistics`; arguments and features as in `dense_block`."""
-    return _forward(x, layers, epsilon, statistics, None)[0]
+    """Runs a dense block with the given `BlockStatistics`; arguments and features as in `dense_block`.
+
+    TensorFlow differentiates it, as often as one likes: nothing is done in place.
+    """
+    for index, weights in enumerate(layers):
+        seen = (values[: x.shape[-1]] for values in statistics.features)
+        y = affine_relu(x, *scale_and_shift(weights.gamma1, weights.beta1, *seen, epsilon))
+        y = convolve(y, weights.kernel1)
+        if weights.kernel2 is not None:
+            norm = weights.gamma2, weights.beta2, *statistics.bottlenecks[index]
+            y = convolve(affine_relu(y, *scale_and_shift(*norm, epsilon)), weights.kernel2)
+        x = tf.concat([x, y], -1)
+    return x
 
 
 def _forward(x, layers, epsilon, statistics, dropout):

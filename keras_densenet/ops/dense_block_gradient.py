@@ -16,7 +16,6 @@ from keras_densenet.ops.normalization import (
     affine_gradients,
     affine_relu,
     norm_gradient,
-    once,
     pass_relu,
     sum_across,
     through_statistics,
@@ -82,7 +81,7 @@ def dense_block_gradient(upstream, features, standards, readers, layers, dropout
         sums += tf.pad(scaled, [[0, 0], [0, read - channels]])
         gradients = [dgamma, dbeta, dkernel, *later, *gradients]
         end = channels
-    return list(once(born(0, 0, end), *gradients))
+    return [born(0, 0, end), *gradients]
 
 
 def _bottleneck_gradient(d, z, norm, kernel, batch_statistics):

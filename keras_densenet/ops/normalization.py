@@ -103,7 +103,7 @@ def norm_relu(x, gamma, beta, epsilon):
             )
             dgamma, dbeta = (tf.reduce_sum(m, _PIXELS) for m in passing)
             dx = norm_gradient(upstream, again, late, dgamma, dbeta, batch_statistics=True)
-            return once(dx, dgamma, dbeta)
+            return once([dx, dgamma, dbeta], upstream, x, gamma, beta)
 
         return (affine_relu(x, used.scale, used.shift), mean, variance), gradient
 
@@ -174,9 +174,8 @@ def wide(x):
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 
-@tf.custom_gradient
-def once(*tensors):
-    """Passes tensors through; whoever differentiates them a second time is told."""
+def once(gradients, *inputs):
+    """Passes gradients through; whoever differentiates them with respect to the inputs is told that it cannot be."""
 
     def refuse(*_):
         raise NotImplementedError(
@@ -184,4 +183,4 @@ def once(*tensors):
             "with its moving statistics and can be differentiated twice"
         )
 
-    return tensors, refuse
+    return list(tf.custom_gradient(lambda *tensors: (tensors[: len(gradients)], refuse))(*gradients, *inputs))

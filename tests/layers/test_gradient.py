@@ -45,10 +45,12 @@ def test_a_frozen_block_in_training_goes_through_it_with_constant_statistics(cal
     assert calls == [{"batch_statistics": False}]
 
 
-def test_second_derivatives_are_refused_in_training_and_right_in_inference(float64):
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_second_derivatives_are_refused_in_training_and_right_in_inference(float64, jit_compile):
     block = randomise(keras.Sequential([keras.Input((4, 4, 3)), layers.DenseBlock(2, 3)]))
     images = tf.constant(images_like((2, 4, 4, 3)))
 
+    @tf.function(jit_compile=True, autograph=False) if jit_compile else lambda function: function
     def curvature(model, training):
         with tf.GradientTape() as outer:
             outer.watch(images)
@@ -62,6 +64,37 @@ def test_second_derivatives_are_refused_in_training_and_right_in_inference(float
         curvature(block, True)
     expected = curvature(plain_model(block), False)
     np.testing.assert_allclose(curvature(block, False), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_tape_that_could_differentiate_twice_differentiates_once(jit_compile):
+    block = keras.Sequential([keras.Input((4, 4, 3)), layers.DenseBlock(2, 3)])
+    images = tf.constant(images_like((2, 4, 4, 3), "float32"))
+
+    @tf.function(jit_compile=True) if jit_compile else lambda function: function
+    def slope(persistent):
+        with tf.GradientTape(persistent=persistent) as tape:
+            tape.watch(images)
+            loss = tf.reduce_sum(block(images, training=True) ** 3)
+            return tape.gradient(loss, images)
+
+    np.testing.assert_allclose(slope(True), slope(False), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_second_derivatives_of_a_loss_that_is_linear_in_the_features_are_refused_too(jit_compile):
+    block = layers.DenseBlock(2, 3)
+    images = tf.constant(images_like((2, 4, 4, 3), "float32"))
+
+    @tf.function(jit_compile=True, autograph=False) if jit_compile else lambda function: function
+    def curvature():
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(images)
+            slope = outer.gradient(tf.reduce_sum(block(images, training=True)), images)
+        return outer.gradient(slope, images)
+
+    with pytest.raises(NotImplementedError, match="Second derivatives"):
+        curvature()
 
 
 _TEMPORARY_BYTES = """
