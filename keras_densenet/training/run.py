@@ -192,7 +192,7 @@ def _evaluation(split, recipe, strategy):
 
 @contextlib.contextmanager
 def _sigterm_noticed():
-    """Yields an event that SIGTERM sets, where it would otherwise end the process."""
+    """Yields an event that SIGTERM sets, where it would otherwise end the process; ends it if nobody acted upon it."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # signals cannot be handled there
         yield event
@@ -202,3 +202,5 @@ def _sigterm_noticed():
         yield event
     finally:
         signal.signal(signal.SIGTERM, before)
+    if event.is_set():  # it came after the last step, whose epoch is saved
+        raise Terminated(143)

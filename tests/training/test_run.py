@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -100,6 +101,18 @@ def test_a_disk_that_is_too_small_is_named_before_training(stripes, tmp_path, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 20, 1 << 20, 1 << 10))
     with pytest.raises(OSError, match=r"needs \d MB. Its disk has 0 MB left: make room"):
         train(NETWORK, "stripes", stripes, RECIPE, tmp_path)
+
+
+def test_a_sigterm_after_the_last_step_ends_the_run_too(stripes, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    during_validation = keras.callbacks.LambdaCallback()
+    during_validation.on_test_begin = lambda logs=None: signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        train(NETWORK, "stripes", stripes, recipe, tmp_path, callbacks=[during_validation])
+    assert end.value.code == 143
+    assert not (tmp_path / "model.keras").exists()
+    assert train(NETWORK, "stripes", stripes, recipe, tmp_path)["test"]
+    assert [row["epoch"] for row in _history(tmp_path)] == ["1"]
 
 
 def test_what_a_killed_process_was_writing_is_swept_away(stripes, finished, tmp_path):
