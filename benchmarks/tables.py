@@ -17,6 +17,9 @@ OURS = "keras_densenet, XLA"
 def train_step():
     """Time and buffers of a training step, and how they compare, on two days."""
     about, found = _trained("train step")
+    for network, rows in _trained("compilation")[1].items():
+        for name, row in rows.items():
+            found[network][name].update(row)
     yield from _head("", *HEADS.values())
     for name in found["densenet121"]:
         yield _line(name, *(_step(rows[name]) for rows in found.values()))
