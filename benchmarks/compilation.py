@@ -4,11 +4,10 @@ Three starts of each contestant, in turns; ten minutes.
 """
 
 import statistics
-import sys
 
 import rich.table
 
-from benchmarks.race import console, machine, race, save
+from benchmarks.race import console, machine, networks, race, save
 
 CONTESTANTS = "keras_densenet, XLA", "ordinary Keras, XLA"
 STARTS = 3
@@ -30,8 +29,7 @@ def measure(network, batch_size):
 
 
 if __name__ == "__main__":
-    for network in sys.argv[1:] or ["densenet121", "densenet-bc-100-12"]:
-        batch_size = 64 if "-" in network else 8
+    for network, batch_size in networks():
         title = f"compilation, {network}, batch {batch_size}"
         rows = measure(network, batch_size)
         table = rich.table.Table("contestant", "first call", "XLA's compilation", title=title)

@@ -6,7 +6,6 @@ which run in a pool of their own: theirs is the rest of the step.
 
 import collections
 import pathlib
-import sys
 import tempfile
 import time
 import types
@@ -14,7 +13,7 @@ import types
 import rich.table
 
 from benchmarks.contestants import TRAIN
-from benchmarks.race import console, machine, plan_of, save
+from benchmarks.race import console, machine, networks, plan_of, save
 
 STEPS = 3
 
@@ -88,5 +87,5 @@ def show(network, batch_size):
 
 
 if __name__ == "__main__":
-    for network in sys.argv[1:] or ["densenet121", "densenet-bc-100-12"]:
-        show(network, 64 if "-" in network else 8)
+    for network, batch_size in networks():
+        show(network, batch_size)

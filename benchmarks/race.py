@@ -110,6 +110,12 @@ def _compilation(log):
     }
 
 
+def networks():
+    """The networks on the command line, else one of ImageNet and one of CIFAR, each with the images of a batch."""
+    for network in sys.argv[1:] or ["densenet121", "densenet-bc-100-12"]:
+        yield network, 64 if "-" in network else 8
+
+
 def plan_of(network):
     """A network's plan: the fields of its `Architecture`, and its name."""
     arguments = {"name": network, **variant(network)} if isinstance(network, str) else dict(network)

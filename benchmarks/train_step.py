@@ -3,11 +3,8 @@
 Ten minutes for each network. DenseNet-121 trains 8 images of 224x224, a CIFAR network 64 of 32x32.
 """
 
-import sys
-
-from benchmarks.race import race, show
+from benchmarks.race import networks, race, show
 
 if __name__ == "__main__":
-    for network in sys.argv[1:] or ["densenet121", "densenet-bc-100-12"]:
-        batch_size = 64 if "-" in network else 8
+    for network, batch_size in networks():
         show(f"train step, {network}, batch {batch_size}", race("train", network, batch_size, rounds=7))

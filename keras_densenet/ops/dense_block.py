@@ -103,6 +103,7 @@ def _forward(x, layers, epsilon, statistics, dropout):
     dropout = dropout or (lambda tensor, index: tensor)
     growth_rate = layers[0].kernel1.shape[-1] if layers[0].kernel2 is None else layers[0].kernel2.shape[-1]
     features, newest = with_room(x, x.shape[-1] + len(layers) * growth_rate), x
+    images = images_in_a_slice(features)
     born, standards, found, readers = [], [], [], []
     for index, weights in enumerate(layers):
         channels = weights.gamma1.shape[0]
@@ -113,7 +114,7 @@ def _forward(x, layers, epsilon, statistics, dropout):
         standards.append(standardisation(*born[-1], epsilon))
         norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(standards, 1))
         readers.append(Reader(norm))
-        y = _read(features, norm, weights.kernel1)
+        y = _read(features, images, norm, weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
             found.append(moments(y) if statistics is None else statistics.bottlenecks[index])
@@ -126,16 +127,19 @@ def _forward(x, layers, epsilon, statistics, dropout):
     return features, used, standards, readers
 
 
-def _read(features, norm, kernel):
+def _read(features, images, norm, kernel):
     """One layer's normalisation, ReLU and first convolution of the features before it."""
-    channels, images = norm.scale.shape[0], images_in_a_slice(features)
-    if images is None:
-        return convolve(affine_relu(features[..., :channels], norm.scale, norm.shift), kernel)
+    channels = norm.scale.shape[0]
 
-    def read(start, y):
-        x = slice_of(features, start, images, channels)
-        return [put_in_place(y, start, convolve(affine_relu(x, norm.scale, norm.shift), kernel))]
+    def read(x):
+        return convolve(affine_relu(x, norm.scale, norm.shift), kernel)
+
+    if images is None:
+        return read(features[..., :channels])
+
+    def put_slice(start, y):
+        return [put_in_place(y, start, read(slice_of(features, start, images, channels)))]
 
     batch, height, width, _ = sizes(features)
-    (y,) = over_slices(batch, images, read, tf.zeros((batch, height, width, kernel.shape[-1]), features.dtype))
+    (y,) = over_slices(batch, images, put_slice, tf.zeros((batch, height, width, kernel.shape[-1]), features.dtype))
     return y
