@@ -131,14 +131,14 @@ def _read(features, images, norm, kernel):
     """One layer's normalisation, ReLU and first convolution of the features before it."""
     channels = norm.scale.shape[0]
 
-    def read(x):
-        return convolve(affine_relu(x, norm.scale, norm.shift), kernel)
+    def read(start):
+        return convolve(affine_relu(slice_of(features, start, images, channels), norm.scale, norm.shift), kernel)
 
     if images is None:
-        return read(features[..., :channels])
+        return read(None)
 
     def put_slice(start, y):
-        return [put_in_place(y, start, read(slice_of(features, start, images, channels)))]
+        return [put_in_place(y, start, read(start))]
 
     batch, height, width, _ = sizes(features)
     (y,) = over_slices(batch, images, put_slice, tf.zeros((batch, height, width, kernel.shape[-1]), features.dtype))

@@ -6,6 +6,7 @@ over pixels, of m and of m * (x - mean) * rstd, which are their gradients of bet
 once per feature, when its last reader is done.
 """
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -17,11 +18,11 @@ from keras_densenet.ops.normalization import (
     affine_relu,
     norm_gradient,
     pass_relu,
+    per_pixel,
     sum_across,
     through_statistics,
     wide,
 )
-from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
 from keras_densenet.ops.xla import add_in_place, after, barrier
@@ -55,28 +56,30 @@ def dense_block_gradient(upstream, features, standards, readers, layers, dropout
     images = images_in_a_slice(features)
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dgamma and of s * dbeta, over the readers so far
-    dropout = dropout or (lambda tensor, index: tensor)
+    drop = dropout or (lambda tensor, index: tensor)
 
     def born(feature, start, end):
         """The gradient of a feature map whose readers are all done."""
         g = total[..., start:end]
         if batch_statistics and start < read:
-            both = tf.unstack(mean_over_replicas(sums[:, start:end]))
-            g = tf.cast(wide(g) - through_statistics(features[..., start:end], standards[feature], *both), g.dtype)
+            maps = features[..., start:end]
+            shares = per_pixel(*tf.unstack(sums[:, start:end]), maps)
+            g = tf.cast(wide(g) - through_statistics(maps, standards[feature], *shares), g.dtype)
         return g
 
     gradients, end = [], features.shape[-1]
     for index in reversed(range(len(layers))):
         weights, reader = layers[index], readers[index]
         channels = weights.gamma1.shape[0]
-        d = dropout(born(index + 1, channels, end), 2 * index + 1)
-        later = []
+        d = drop(born(index + 1, channels, end), 2 * index + 1)
+        part, later = functools.partial(slice_of, d, images=images), []
         if weights.kernel2 is not None:
-            d, *later = _bottleneck_gradient(
-                d, bottlenecks[index], reader.bottleneck_norm, weights.kernel2, batch_statistics
+            part, *later = _bottleneck_gradient(
+                d, bottlenecks[index], images, reader.bottleneck_norm, weights.kernel2, batch_statistics
             )
-            d = dropout(d, 2 * index)
-        total, dkernel, dgamma, dbeta = _read(total, features, images, d, reader.norm, weights.kernel1)
+            if dropout:
+                part = functools.partial(slice_of, dropout(part(None), 2 * index), images=images)
+        total, dkernel, dgamma, dbeta = _read(total, features, images, part, reader.norm, weights.kernel1)
         scaled = tf.stack([dgamma, dbeta]) * reader.norm.scale
         sums += tf.pad(scaled, [[0, 0], [0, read - channels]])
         gradients = [dgamma, dbeta, dkernel, *later, *gradients]
@@ -84,11 +87,19 @@ def dense_block_gradient(upstream, features, standards, readers, layers, dropout
     return [born(0, 0, end), *gradients]
 
 
-def _bottleneck_gradient(d, z, norm, kernel, batch_statistics):
-    """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2)."""
+def _bottleneck_gradient(d, z, images, norm, kernel, batch_statistics):
+    """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2).
+
+    That of z is a function of where a slice of it starts, for its reader to compute while the slice is in cache.
+    """
     da, late, dkernel, across = _through_convolution(d, z, norm, kernel)
     dgamma, dbeta = affine_gradients(_along(kernel, dkernel), across, norm)
-    return norm_gradient(da, z, late, dgamma, dbeta, batch_statistics), dgamma, dbeta, dkernel
+    shares = per_pixel(dgamma, dbeta, z) if batch_statistics else None
+
+    def part(start):
+        return norm_gradient(*(slice_of(tensor, start, images) for tensor in (da, z)), late, shares)
+
+    return part, dgamma, dbeta, dkernel
 
 
 def _through_convolution(d, x, norm, kernel, recompute_late=True):
@@ -106,25 +117,28 @@ def _along(kernel, dkernel):
 
 
 def _read(total, features, images, d, norm, kernel):
-    """One reader of the features -> (total with its share added, gradients of its kernel, gamma and beta)."""
+    """One reader of the features -> (total with its share added, gradients of its kernel, gamma and beta).
+
+    Its upstream gradient `d` is a function of where a slice of it starts, None for the whole.
+    """
     channels = norm.scale.shape[0]
     loops = isinstance(images, int) and images < features.shape[0]  # for certain; one turn is no loop to XLA
 
-    def read(x, d):
-        da, late, dkernel, across = _through_convolution(d, x, norm, kernel, recompute_late=not loops)
+    def read(start):
+        x = slice_of(features, start, images, channels)
+        da, late, dkernel, across = _through_convolution(d(start), x, norm, kernel, recompute_late=not loops)
         return tf.cast(pass_relu(da, x, late) * norm.scale, x.dtype), wide(dkernel), across
 
     def finish(total, dkernel, across):
         return total, tf.cast(dkernel, kernel.dtype), *affine_gradients(_along(kernel, dkernel), across, norm)
 
     if images is None:
-        share, *sums = read(features[..., :channels], d)
+        share, *sums = read(None)
         return finish(total[..., :channels] + share, *sums)
 
     # In a loop: plain sums XLA would add late and keep all shares.
     def add_slice(start, total, *sums):
-        x, part = (slice_of(t, start, images, c) for t, c in ((features, channels), (d, d.shape[-1])))
-        share, *more = read(x, part)
+        share, *more = read(start)
         sums = (tf.where(start[0] > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
         return add_in_place(total, start, share), *sums
 

@@ -102,7 +102,7 @@ def norm_relu(x, gamma, beta, epsilon):
                 pass_relu(t, again, late) for t in (wide(upstream) * standardised(again, used.standard), upstream)
             )
             dgamma, dbeta = (tf.reduce_sum(m, _PIXELS) for m in passing)
-            dx = norm_gradient(upstream, again, late, dgamma, dbeta, batch_statistics=True)
+            dx = norm_gradient(upstream, again, late, per_pixel(dgamma, dbeta, again))
             return once([dx, dgamma, dbeta], upstream, x, gamma, beta)
 
         return (affine_relu(x, used.scale, used.shift), mean, variance), gradient
@@ -145,28 +145,32 @@ def affine_gradients(along, across, norm):
     return dgamma / length, dbeta / length
 
 
-def norm_gradient(upstream, x, norm, dgamma, dbeta, batch_statistics):
+def norm_gradient(upstream, x, norm, shares=None):
     """Takes a gradient back through a normalisation, whose tensor has one reader, and its ReLU.
 
     Args:
-        upstream, x: gradient of the ReLU's output, and the tensor that was normalised.
+        upstream, x: gradient of the ReLU's output, and the tensor that was normalised; or the same slice of both.
         norm: its `Normalization`.
-        dgamma, dbeta: what `affine_gradients` returned.
-        batch_statistics: whether the statistics are functions of `x`, or constants.
+        shares: `per_pixel` of the gradients of gamma and beta; None where the statistics are constants.
 
     Returns:
         The gradient with respect to `x`.
     """
     m = pass_relu(upstream, x, norm)
-    if batch_statistics:
-        m -= through_statistics(x, norm.standard, *mean_over_replicas([dgamma, dbeta]))
+    if shares is not None:
+        m -= through_statistics(x, norm.standard, *shares)
     return tf.cast(m * norm.scale, x.dtype)
 
 
 def through_statistics(x, standard, dgamma, dbeta):
-    """What a gradient m loses because the statistics depend on `x`: its sums' shares in it, per pixel."""
+    """What a gradient m loses because the statistics depend on `x`: its sums' shares in it, `per_pixel`."""
+    return standardised(x, standard) * dgamma + dbeta
+
+
+def per_pixel(dgamma, dbeta, x):
+    """A pixel's shares in the sums over all pixels of `x` that the gradients of gamma and beta are."""
     n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), dbeta.dtype)
-    return (standardised(x, standard) * dgamma + dbeta) / n
+    return [total / n for total in mean_over_replicas([dgamma, dbeta])]
 
 
 def wide(x):

@@ -25,9 +25,10 @@ def images_in_a_slice(x):
     return batch // tf.reduce_max(tf.where((batch % counts == 0) & (counts <= wanted), counts, 1))
 
 
-def slice_of(x, start, images, channels):
-    """The first channels of some images; `start` as `over_slices` gives it."""
-    return tf.slice(x, start, [images, *sizes(x)[1:3], channels])
+def slice_of(x, start, images, channels=None):
+    """The first channels (all) of some images; `start` as `over_slices` gives it, None for all images."""
+    channels = channels or x.shape[-1]
+    return x[..., :channels] if start is None else tf.slice(x, start, [images, *sizes(x)[1:3], channels])
 
 
 def over_slices(batch, images, step, *carried):
