@@ -7,4 +7,4 @@ from benchmarks.race import networks, race, show
 
 if __name__ == "__main__":
     for network, batch_size in networks():
-        show(f"train step, {network}, batch {batch_size}", race("train", network, batch_size, rounds=7))
+        show(f"train step, {network}, batch {batch_size}", race("train", network, batch_size, rounds=21))

@@ -4,6 +4,8 @@ PLAN is the JSON of what `contestants` calls a plan. Every line on standard inpu
 "step" as often as asked, then "end".
 """
 
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -19,14 +21,24 @@ def main():
     from benchmarks.contestants import TASKS
 
     step = TASKS[task][contestant](types.SimpleNamespace(**json.loads(plan)), int(batch_size))
-    for line in sys.stdin:
+    for index, line in enumerate(sys.stdin):
         before = time.perf_counter()
         if line.strip() == "end":
             answer = {"peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         else:
             step()
             answer = {"seconds": time.perf_counter() - before}
+            if index == 0:
+                _return_memory()
         out.write(json.dumps(answer) + "\n")
+
+
+def _return_memory():
+    """Gives the system back what compilation leaves: all contestants are to fit into memory at the same time."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library's
+    if trim:
+        trim(0)
 
 
 if __name__ == "__main__":
