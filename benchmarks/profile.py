@@ -1,7 +1,7 @@
 """Where one compiled training step spends its time: python -m benchmarks.profile [densenet121] [densenet-bc-100-12].
 
-Two minutes each. TensorFlow's profiler has an event for every kernel of the XLA program. Convolutions and large
-products for gradients of kernels only start in it and run on in a pool: theirs is the rest of the step, under "convolution".
+Two minutes each. The profiler has an event for every kernel of the XLA program. In it, convolutions and large products
+for gradients of kernels only start; they run on in a pool, and theirs is the rest of the step, under "convolution".
 """
 
 import collections
