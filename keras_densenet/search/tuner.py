@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import gc
 import pathlib
 import statistics
 import time
@@ -90,6 +91,7 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
     network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
     found = []
     for execution in range(executions):
+        gc.collect()  # what others left would be freed while this one trains, and hide what it needs
         run, before = folder / f"run{execution}", _allocated("current")
         _reset_peak()
         with given_back():

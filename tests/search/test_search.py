@@ -2,14 +2,17 @@
 
 import csv
 import dataclasses
+import gc
 import json
 import random
 import sys
 import time
 
+import keras
 import psutil
 import pytest
 import rich.console
+import tensorflow as tf
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -58,6 +61,19 @@ def test_each_trial_is_measured_and_its_cost_is_that_of_the_network(finished):
         assert row["test_accuracy"] == pytest.approx(sum(run["test"]["accuracy"] for run in runs) / 2)
         assert [run["arguments"]["recipe"]["seed"] for run in runs] == [3, 4]
         assert runs[0]["arguments"]["recipe"]["learning_rate"] == recipe.learning_rate == row["learning_rate"]
+
+
+def test_memory_that_others_left_does_not_hide_what_a_training_needs(tmp_path):
+    class Collect(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            gc.collect()
+
+    left = [tf.zeros(2**24)]
+    left.append(left)
+    del left
+    network = {"blocks": (1,), "growth_rate": 4, "bottleneck": False, "stem_channels": 4}
+    found = tuner.measure(network, RECIPE, stripes(), "stripes", tmp_path, callbacks=[Collect()])
+    assert 0 < found["peak_bytes"] < 4 * 2**24
 
 
 def test_the_folder_has_a_table_a_picture_and_the_best(finished):
