@@ -145,7 +145,7 @@ def affine_gradients(along, across, norm):
     return dgamma / length, dbeta / length
 
 
-def norm_gradient(upstream, x, norm, shares=None):
+def norm_gradient(upstream, x, norm, shares):
     """Takes a gradient back through a normalisation, whose tensor has one reader, and its ReLU.
 
     Args:

@@ -90,8 +90,8 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
     """
     network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
     found = []
+    gc.collect()  # what others left would be freed while this one trains, and hide what it needs
     for execution in range(executions):
-        gc.collect()  # what others left would be freed while this one trains, and hide what it needs
         run, before = folder / f"run{execution}", _allocated("current")
         _reset_peak()
         with given_back():
