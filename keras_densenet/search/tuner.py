@@ -31,6 +31,9 @@ class _Trials(BaseTuner):
         self.hypermodel, self.splits, self.data = hypermodel, splits, data
         self.executions, self.callbacks = executions, callbacks
 
+    def on_search_begin(self):
+        gc.collect()  # what others left would be freed while a trial trains, and hide what it needs
+
     def run_trial(self, trial):
         """Trains the network of a trial, or goes on with that; returns the figures of `measure`."""
         values = trial.hyperparameters.values
@@ -90,7 +93,6 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
     """
     network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
     found = []
-    gc.collect()  # what others left would be freed while this one trains, and hide what it needs
     for execution in range(executions):
         run, before = folder / f"run{execution}", _allocated("current")
         _reset_peak()
