@@ -60,3 +60,17 @@ def sweep(folder, name):
     """
     for rest in pathlib.Path(folder).glob(f".{name}-" + "[a-z0-9_]" * 8):  # as `tempfile` names folders
         shutil.rmtree(rest, ignore_errors=True)
+
+
+def changes(before, now):
+    """What differs between two nested dicts that came from files, for people: "seed 1, now 2"; "" if nothing does."""
+    before, now = _flat(before), _flat(now)
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+
+
+def _flat(nested, path=""):
+    if not isinstance(nested, dict):
+        return {path: nested}
+    parts = [_flat(value, f"{path}.{name}" if path else name) for name, value in nested.items()]
+    return {name: value for part in parts for name, value in part.items()}

@@ -7,11 +7,9 @@ import pathlib
 import threading
 import time
 
-import keras_tuner
 from keras_tuner.src.engine import oracle as locking
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.engine.trial import Trial, TrialStatus
-from keras_tuner.src.tuners.gridsearch import LinkedList
 
 from keras_densenet.search.state import read_json, write_json
 
@@ -232,20 +230,3 @@ class RobustOracle:
                 self._commits -= 1
             if self._changed:
                 self.save()
-
-
-class GridSearchOracle(keras_tuner.oracles.GridSearchOracle):
-    """KerasTuner's oracle, which also keeps how far it has come in the grid: the original ends when it is reloaded."""
-
-    def get_state(self):
-        order, index = [], self._ordered_ids._next_index[None]
-        while index is not None:
-            order.append(self._ordered_ids._memory[index])
-            index = self._ordered_ids._next_index[index]
-        return {**super().get_state(), "ordered_ids": order, "populate_next": self._populate_next}
-
-    def set_state(self, state):
-        super().set_state(state)
-        self._ordered_ids, self._populate_next = LinkedList(), state["populate_next"]
-        for trial_id in state["ordered_ids"]:
-            self._ordered_ids.insert(trial_id)

@@ -10,7 +10,7 @@ import keras_tuner
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import locked, written_beside
+from keras_densenet.files import changes, locked, sweep, written_beside
 
 
 @contextlib.contextmanager
@@ -41,8 +41,9 @@ def claim(folder, settings, overwrite=False):
             ) from None
         if overwrite and record.exists():
             _empty(folder, last=record)
-        for rest in (*folder.glob(".*.json-*"), *folder.glob("trial_*/.trial.json-*")):  # of a killed process
-            shutil.rmtree(rest, ignore_errors=True)
+        sweep(folder, "*.json")
+        for trial in folder.glob("trial_*"):
+            sweep(trial, "trial.json")
         settings = json.loads(json.dumps(settings))
         if record.exists():
             _check_settings(record, settings)
@@ -87,18 +88,9 @@ def _empty(folder, last):
 
 
 def _check_settings(record, settings):
-    before, now = read_json(record, lambda state: _flat(state["settings"])), _flat(settings)
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if names:
-        changes = ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+    changed = changes(read_json(record, lambda state: state["settings"]), settings)
+    if changed:
         raise ValueError(
-            f"{str(record.parent)!r} holds a search with other settings ({changes}): give another folder or "
+            f"{str(record.parent)!r} holds a search with other settings ({changed}): give another folder or "
             "overwrite it"
         )
-
-
-def _flat(nested, path=""):
-    if not isinstance(nested, dict):
-        return {path: nested}
-    parts = [_flat(value, f"{path}.{name}" if path else name) for name, value in nested.items()]
-    return {name: value for part in parts for name, value in part.items()}

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import locked, sweep, written_beside
+from keras_densenet.files import changes, locked, sweep, written_beside
 from keras_densenet.training.curves import draw_curves
 from keras_densenet.types import Path
 
@@ -70,13 +70,8 @@ class RunFolder:
             versions["keras_densenet"] = keras_densenet.__version__
             state = {"arguments": arguments, "labels": labels, "devices": devices, "versions": versions}
             self.write_state(state)
-        elif state.get("arguments") != arguments:
-            before, now = _flat(state.get("arguments") or {}), _flat(arguments)
-            names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-            changes = ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
-            raise ValueError(
-                f"{str(self.path)!r} holds a run with other arguments ({changes}): give another --out"
-            ) from None
+        elif changed := changes(state.get("arguments") or {}, arguments):
+            raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
         return state
 
     def write_state(self, state):
@@ -187,8 +182,3 @@ def _write_csv(path, rows):
         writer = csv.DictWriter(file, rows[-1])
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _flat(nested):
-    parts = [_flat(value) if isinstance(value, dict) else {name: value} for name, value in nested.items()]
-    return {name: value for part in parts for name, value in part.items()}

@@ -9,29 +9,27 @@ import signal
 import socket
 import time
 
-import keras_tuner
 import pytest
 from keras_tuner.src.engine.base_tuner import BaseTuner
 
+from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, state, worker
 from keras_densenet.search import cluster as cluster_module
-from keras_densenet.search import state, worker
 from keras_densenet.search.cluster import RobustTuner
-from keras_densenet.search.robust import GridSearchOracle, RobustOracle
 from keras_densenet.search.state import claim
 
 # Processes are forked from one that has imported everything and done nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
+FIXED = {
+    "theta": 0.5,
+    "bottleneck": False,
+    "dropout_rate": 0.0,
+    "stem_channels": None,
+    "learning_rate": 0.1,
+    "weight_decay": 1e-4,
+}
 STEPS = 6
 TRIALS = 8
-
-
-class Oracle(RobustOracle, keras_tuner.oracles.RandomSearchOracle):
-    pass
-
-
-class Grid(RobustOracle, GridSearchOracle):
-    pass
 
 
 class Tuner(RobustTuner, BaseTuner):
@@ -51,7 +49,7 @@ class Tuner(RobustTuner, BaseTuner):
                 time.sleep(3 * self.oracle.heartbeat)
             self.oracle.check()
             state.write_json(steps, step + 1)
-        return trial.hyperparameters.get("a")
+        return trial.hyperparameters.get("growth_rate")
 
 
 class DyingService(cluster_module._Servicer):
@@ -75,7 +73,9 @@ class DyingService(cluster_module._Servicer):
         cluster_module._Servicer = cls
 
 
-def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings=None, patience=99, dies=(), **options):
+def run(
+    folder, port, name, seconds=0.05, algorithm="random", versions=None, settings=None, patience=99, dies=(), **options
+):
     """One process of a search; writes why it failed to a file."""
     if name != "single":
         os.environ.update(KERASTUNER_ORACLE_IP="127.0.0.1", KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name)
@@ -83,17 +83,12 @@ def run(folder, port, name, seconds=0.05, oracle=Oracle, versions=None, settings
         worker.versions = lambda: {**state.versions(), **versions}
     if dies:
         DyingService.die(*dies)
-    space = keras_tuner.HyperParameters()
-    space.Float("a", 0, 1) if oracle is Oracle else space.Int("a", 1, TRIALS)
+    points, trials = (TRIALS, TRIALS + 1) if algorithm == "grid" else (99, TRIALS)
+    hypermodel = DenseNetHyperModel((8, 8, 1), 2, blocks=[1], growth_rate=(1, points), **FIXED)
     try:
         with claim(folder, {"seed": 1}) if name in ("chief", "single") else contextlib.nullcontext():
             tuner = Tuner(
-                oracle(
-                    objective=keras_tuner.Objective("loss", "min"),
-                    max_trials=TRIALS + (oracle is not Oracle),
-                    seed=1,
-                    hyperparameters=space,
-                ),
+                ALGORITHMS[algorithm](hypermodel, Budget(), "val_loss", max_trials=trials, seed=1),
                 directory=folder.parent,
                 project_name=folder.name,
                 settings=settings,
@@ -154,18 +149,18 @@ def assert_whole(folder):
     for name in oracle["start_order"]:
         trial = json.loads((folder / f"trial_{name}" / "trial.json").read_text())
         assert trial["status"] == "COMPLETED", trial["message"]
-        assert trial["score"] == trial["hyperparameters"]["values"]["a"]
+        assert trial["score"] == trial["hyperparameters"]["values"]["growth_rate"]
         assert (folder / f"trial_{name}" / "steps").read_text().strip() == str(STEPS)
-        (observation,) = trial["metrics"]["metrics"]["loss"]["observations"]
+        (observation,) = trial["metrics"]["metrics"]["val_loss"]["observations"]
         assert len(observation["value"]) == 1
     assert oracle["run_times"] == dict.fromkeys(oracle["start_order"], 1)
 
 
-@pytest.mark.parametrize("oracle", [Oracle, Grid])
-def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none_twice(oracle, cluster):
+@pytest.mark.parametrize("algorithm", ["random", "grid"])
+def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none_twice(algorithm, cluster):
     kills = int(os.environ.get("KILLS", 4))
     moments = random.Random(int(os.environ.get("SEED", 0)))
-    roles = {name: cluster(name, oracle=oracle, seconds=0.25) for name in ("chief", "one", "two")}
+    roles = {name: cluster(name, algorithm=algorithm, seconds=0.25) for name in ("chief", "one", "two")}
     wait_for(cluster.folder / "trial_0")
     for number in range(kills):
         time.sleep(moments.uniform(0, 1))
@@ -174,7 +169,7 @@ def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none
         roles[victim].kill()
         roles[victim].join(10)
         assert roles[victim].exitcode == -signal.SIGKILL
-        roles[victim] = cluster(victim, oracle=oracle, seconds=0.25)
+        roles[victim] = cluster(victim, algorithm=algorithm, seconds=0.25)
     assert wait(*roles.values()) == [0, 0, 0]
     assert_whole(cluster.folder)
 
