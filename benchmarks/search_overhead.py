@@ -54,9 +54,8 @@ def main():
         print(f"{algorithm}: {resident[2]} MB after 3 trials, {resident[-1]} MB after {TRIALS}: {growth:.1f} MB each")
         besides = [row["seconds_besides"] for row in noting.rows]
         print(f"{statistics.median(besides)} s a trial besides training, {max(besides)} s at most")
-    budget = search.Budget(max_parameters=1, max_macs=1, max_activation_bytes=1)
     oracle = search.ALGORITHMS["random"](hypermodel, search.Budget(), seed=1)
-    oracle.budget = budget
+    oracle.budget = search.Budget(max_parameters=1, max_macs=1, max_activation_bytes=1)
     began = time.monotonic()
     rejected = sum(not oracle.admits(oracle.draw()) for _ in range(POINTS))
     print(f"{(time.monotonic() - began) / POINTS * 1e3:.3f} ms to draw and reject one of {rejected} points")

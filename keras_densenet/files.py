@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and how what they hold differs from what is wanted."""
 
 import contextlib
 import fcntl

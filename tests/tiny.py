@@ -14,6 +14,16 @@ KINDS = {
     "BC": {"bottleneck": True, "theta": 0.5},
 }
 
+ONE_POINT = {  # a space of one network; widen what is to be searched
+    "blocks": [1],
+    "growth_rate": 1,
+    "theta": 0.5,
+    "bottleneck": False,
+    "dropout_rate": 0.0,
+    "stem_channels": None,
+    "learning_rate": 0.1,
+    "weight_decay": 1e-4,
+}
 FAMILY = json.loads((pathlib.Path(__file__).parent / "data" / "family.json").read_text())
 ROWS = {
     **{row["name"].lower().replace("_", "-"): row for row in FAMILY["imagenet"]},

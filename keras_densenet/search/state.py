@@ -88,8 +88,7 @@ def _empty(folder, last):
 
 
 def _check_settings(record, settings):
-    changed = changes(read_json(record, lambda state: state["settings"]), settings)
-    if changed:
+    if changed := changes(read_json(record, lambda state: state["settings"]), settings):
         raise ValueError(
             f"{str(record.parent)!r} holds a search with other settings ({changed}): give another folder or "
             "overwrite it"

@@ -1,5 +1,7 @@
 """The dense block against the plain composition of Keras' own layers."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_densenet.layers import DenseBlock
+from keras_densenet.ops.convolution import convolve
 from tests import oracle
 
 both_kinds = pytest.mark.parametrize("bottleneck", [True, False], ids=["bottleneck", "plain"])
@@ -247,3 +250,10 @@ def test_other_channels_than_it_was_built_for_are_refused():
     model = chain()
     with pytest.raises(ValueError, match=r"expected axis -1 .* value 3, but received .*\(1, 5, 4, 2\)"):
         model.layers[0](np.zeros((1, 5, 4, 2), "float32"))
+
+
+@pytest.mark.parametrize(("dtype", "window"), [("float32", "1x3"), ("bfloat16", "3x3")])
+def test_xla_convolves_in_rows_where_sums_are_not_rounded(dtype, window):
+    x, kernel = tf.zeros((2, 5, 4, 3), dtype), tf.zeros((3, 3, 3, 2), dtype)
+    program = tf.function(convolve, jit_compile=True).experimental_get_compiler_ir(x, kernel)(stage="hlo")
+    assert re.findall(r"window={size=(\w+)", program) == [window]

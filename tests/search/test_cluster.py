@@ -16,18 +16,11 @@ from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, state,
 from keras_densenet.search import cluster as cluster_module
 from keras_densenet.search.cluster import RobustTuner
 from keras_densenet.search.state import claim
+from tests.tiny import ONE_POINT
 
 # Processes are forked from one that has imported everything and done nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
-FIXED = {
-    "theta": 0.5,
-    "bottleneck": False,
-    "dropout_rate": 0.0,
-    "stem_channels": None,
-    "learning_rate": 0.1,
-    "weight_decay": 1e-4,
-}
 STEPS = 6
 TRIALS = 8
 
@@ -84,7 +77,7 @@ def run(
     if dies:
         DyingService.die(*dies)
     points, trials = (TRIALS, TRIALS + 1) if algorithm == "grid" else (99, TRIALS)
-    hypermodel = DenseNetHyperModel((8, 8, 1), 2, blocks=[1], growth_rate=(1, points), **FIXED)
+    hypermodel = DenseNetHyperModel((8, 8, 1), 2, **{**ONE_POINT, "growth_rate": (1, points)})
     try:
         with claim(folder, {"seed": 1}) if name in ("chief", "single") else contextlib.nullcontext():
             tuner = Tuner(

@@ -7,6 +7,7 @@ import pytest
 
 from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, robust
 from keras_densenet.search.state import claim
+from tests.tiny import ONE_POINT
 
 OPTIONS = {
     "random": {"max_trials": 4},
@@ -14,16 +15,13 @@ OPTIONS = {
     "bayesian": {"max_trials": 4, "num_initial_points": 3},
     "hyperband": {"max_epochs": 3, "factor": 2},
 }
-FIXED = {"blocks": [1], "theta": 0.5, "dropout_rate": 0.0, "stem_channels": None, "weight_decay": 1e-4}
 SETTINGS = {"space": {"growth_rate": [4, 12]}, "seed": 1}
 
 
 def make(kind, folder, **options):
     """One of the four oracles over two hyperparameters, that goes on with what the folder holds."""
-    space = FIXED | {"growth_rate": (1, 3), "bottleneck": False, "learning_rate": (0.01, 1.0)}
-    if kind == "grid":
-        space |= {"bottleneck": [False, True], "learning_rate": 0.1}
-    hypermodel = DenseNetHyperModel((8, 8, 1), 2, **space)
+    second = {"bottleneck": [False, True]} if kind == "grid" else {"learning_rate": (0.01, 1.0)}
+    hypermodel = DenseNetHyperModel((8, 8, 1), 2, **{**ONE_POINT, "growth_rate": (1, 3), **second})
     oracle = ALGORITHMS[kind](hypermodel, Budget(), "val_loss", seed=1, **{**OPTIONS[kind], **options})
     oracle.verbose = 0
     oracle._set_project_dir(folder.parent, folder.name)

@@ -54,7 +54,7 @@ def test_a_finished_run_is_not_trained_again(finished, stripes):
 
 def test_a_folder_of_another_run_is_refused_and_left_alone(finished, stripes):
     folder, state = finished
-    with pytest.raises(ValueError, match=r"other arguments \(network.growth_rate 4, now 8\): give another --out"):
+    with pytest.raises(ValueError, match=r"other arguments \(network\.growth_rate 4, now 8\): give another --out"):
         train({**NETWORK, "growth_rate": 8}, "stripes", stripes, RECIPE, folder)
     assert json.loads((folder / "run.json").read_text()) == state
 
