@@ -73,12 +73,13 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None):
-    """Loads a data set and tells what its check found."""
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, framing=None):
+    """Loads a data set, for a network by its `Framing`, and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    splits = data_sets.load(
-        source, image_size=image_size, channels=channels, skip_bad=skip_bad, data_dir=data_dir, seed=seed
-    )
+    given = {"image_size": image_size}
+    if framing is not None:
+        given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
+    splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)
     for note in splits.notes:
         console.print(f"{source}: {note}", highlight=False, markup=False)
     return splits

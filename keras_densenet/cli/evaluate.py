@@ -10,6 +10,7 @@ import typer
 
 from keras_densenet import training
 from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits
+from keras_densenet.models import framing_of
 
 _SHOWN = 20
 
@@ -31,14 +32,14 @@ def evaluate(
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
     network, labels = training.load_model(model)
-    *size, channels = network.input_shape[1:]
+    framing = framing_of(network)
     record = training.load_record(model)
     run = record.get("arguments", {})
     data = data or run.get("data")
     if data is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    splits = load_splits(data, None if None in size else size, skip_bad, data_dir, seed, channels)
+    splits = load_splits(data, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=framing)
     if record and splits.labels != labels:
         raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
 

@@ -16,6 +16,7 @@ from keras_densenet import explain as views
 from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
 from keras_densenet.cli.predict import image_files
 from keras_densenet.files import written_beside
+from keras_densenet.models import framing_of
 
 _SEEN = 256  # pixels
 
@@ -78,10 +79,11 @@ def cam(
     network, labels = training.load_model(model)
     class_index = None if of is None else _class(of, labels)
     paths, table = image_files(images), rich.table.Table("image", "class", "logit", "picture", box=None)
-    size, written = 1 if None in network.input_shape[1:] else 32, set()
+    framing, written = framing_of(network), set()
+    size = 1 if framing.size is None else 32
     for start in rich.progress.track(range(0, len(paths), size), "explaining", console=console, transient=True):
         batch = paths[start : start + size]
-        pixels = data.read_images(batch, network.input_shape[1:])
+        pixels = data.read_images(batch, framing)
         found = kd.grad_cam(network, pixels, class_index, level, method)
         pictures = views.overlay(*_enlarged(pixels, found.maps))
         for path, picture, index, score in zip(batch, pictures, found.classes, found.scores, strict=True):
@@ -126,11 +128,11 @@ def gradients(
     Example: keras-densenet explain gradients runs/digits --out gradients.png
     """
     network, _ = training.load_model(model)
-    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
+    run = training.load_record(model).get("arguments", {})
     source = source or run.get("data")
     if source is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
-    train = load_splits(source, None if None in size else size, data_dir=data_dir).train
+    train = load_splits(source, data_dir=data_dir, framing=framing_of(network)).train
     kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
     views.draw_gradients(kernels, out, str(model))
     third = len(kernels) // 3 or 1

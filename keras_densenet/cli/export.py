@@ -11,7 +11,8 @@ import typer
 
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
-from keras_densenet.data import read_images
+from keras_densenet.data import files_of, read_images
+from keras_densenet.models import framing_of
 
 
 @app.command()
@@ -69,7 +70,7 @@ def export(
         )
     network, run_labels = training.load_model(model)
     if format != "saved_model":
-        images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
+        images = None if representative is None else read_images(files_of([representative]), framing_of(network))
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
                 network, out, format, name, version, preprocessing, folded=fold, representative=images
@@ -99,13 +100,6 @@ def export(
             report = serving.check_saved_model(target)
         _show(report)
     return None
-
-
-def _files(folder):
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    if not found:
-        raise ValueError(f"There are no JPEG or PNG files in {str(folder)!r}")
-    return found
 
 
 def _size(text):

@@ -1,7 +1,6 @@
 """`keras-densenet predict`."""
 
 import json
-import pathlib
 import sys
 from typing import Annotated
 
@@ -13,8 +12,7 @@ import typer
 
 from keras_densenet import training
 from keras_densenet.cli.common import Model, app, console
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+from keras_densenet.data import files_of
 
 
 @app.command()
@@ -51,16 +49,7 @@ def predict(
 
 def image_files(arguments):
     """The image files that the arguments stand for."""
-    found = []
-    for argument in arguments:
-        path = pathlib.Path(argument)
-        if argument == "-":
-            found += [pathlib.Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
-        elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
-            if not inside:
-                raise ValueError(f"There are no images in the folder {argument!r}")
-            found += inside
-        else:
-            found.append(path)
-    return found
+    if "-" not in arguments:
+        return files_of(arguments)
+    listed = [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    return files_of(path for argument in arguments for path in (listed if argument == "-" else [argument]))

@@ -10,17 +10,14 @@ import pathlib
 
 import numpy as np
 
-from keras_densenet.data.images import ORIENTATION, pillow
+from keras_densenet.data.images import ANIMATED, DEEP, NO_IMAGE, ORIENTATION, faults, open_image, pillow
 from keras_densenet.data.progress import watched
 from keras_densenet.data.splits import Split, subset
 from keras_densenet.files import written_beside
 
-BAD = NO_IMAGE, DAMAGED, ANIMATED, DEEP = (
-    "not an image that Pillow reads",
-    "truncated or damaged",
-    "animated",
-    "with 32-bit pixels, whose range is not known",
-)
+NOWHERE, DAMAGED, FORBIDDEN = "a link that leads nowhere", "truncated or damaged", "not allowed to be read"
+BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP)
+PASSED = "passed over, for they are no images"
 HANDLED = CMYK, DEPTH16, TURNED = "CMYK, turned into RGB", "16-bit, scaled to 8 bits", "EXIF-rotated, turned upright"
 SHOWN = 3
 
@@ -35,16 +32,39 @@ class Report:
         self.places.setdefault(finding, []).append(str(place))
 
     def settle(self, source, skip_bad):
-        """Raises ValueError for what is bad, or with `skip_bad` returns that too as sentences for `Splits.notes`."""
-        bad, handled = [], []
+        """Raises ValueError for what is bad, or with `skip_bad` returns that too as sentences for `Splits.notes`.
+
+        Where a sentence cannot name all of it, a file in the cache does.
+        """
+        whole, bad, handled = self._write(source), [], []
         for finding, places in self.places.items():
-            more = f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else ""
+            more = f" and {len(places) - SHOWN:,} more{whole}" if len(places) > SHOWN else ""
             line = f"{len(places):,} {finding}: {', '.join(places[:SHOWN])}{more}"
-            (handled if finding in HANDLED else bad).append(line)
+            (handled if finding in (*HANDLED, PASSED) else bad).append(line)
         if bad and not skip_bad:
             advice = "Mend it, or go on without: --skip-bad (skip_bad=True)"
             raise ValueError("\n  ".join([f"{source} has bad data:", *bad]) + f"\n{advice}")
         return (*(f"bad data skipped: {line}" for line in bad), *handled)
+
+    def _write(self, source):
+        """Writes the whole list if one is long, and says where it is; "" if it is not."""
+        if all(len(places) <= SHOWN for places in self.places.values()):
+            return ""
+        path = cache_file("found", source, ".txt")
+        lines = (f"{finding}\t{place}\n" for finding, places in self.places.items() for place in places)
+        try:
+            with written_beside(path) as beside:
+                beside.write_text("".join(lines), errors="surrogateescape")
+        except OSError:
+            return ""
+        return f" (all in {path})"
+
+
+def cache_file(kind, source, suffix):
+    """The path of a file about a source of data in this package's cache."""
+    key = hashlib.sha256(repr(source).encode(errors="surrogateescape")).hexdigest()[:16]
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return home / "keras_densenet" / f"{kind}-{key}{suffix}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +91,7 @@ def look_at_all(root, files):
     Returns:
         A dict from files to `Look`s.
     """
-    key = hashlib.sha256(repr((str(root.resolve()), BAD, HANDLED)).encode()).hexdigest()[:16]
-    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    cache, known = home / "keras_densenet" / f"checked-{key}.json", {}
+    cache, known = cache_file("checked", (str(root.resolve()), BAD, HANDLED), ".json"), {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(cache.read_text())
     stats = {file: file.stat() if file.exists() else file.lstat() for file in files}  # a link may lead nowhere
@@ -92,11 +110,10 @@ def look_at(file):
     """A `Look` at one file, which is read to its end."""
     PIL = pillow()
     try:
-        with PIL.Image.open(file) as image:
+        with open_image(file) as image:
             turn, deep = image.getexif().get(ORIENTATION, 1), image.mode.startswith("I;16")
+            found = faults(image)
             tests = {
-                ANIMATED: getattr(image, "is_animated", False) and image.format != "MPO",  # a photo and its preview
-                DEEP: image.mode in ("I", "F"),
                 CMYK: image.mode == "CMYK",
                 DEPTH16: deep or any(";16" in str(tile[3]) for tile in image.tile),
                 TURNED: turn in range(2, 9),
@@ -107,9 +124,13 @@ def look_at(file):
             image.load()
     except PIL.UnidentifiedImageError:
         return Look([NO_IMAGE])
+    except FileNotFoundError:
+        return Look([NOWHERE])
+    except PermissionError:
+        return Look([FORBIDDEN])
     except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
         return Look([DAMAGED])
-    return Look([finding for finding, found in tests.items() if found], height, width, grey)
+    return Look([*found, *(finding for finding, is_so in tests.items() if is_so)], height, width, grey)
 
 
 def checked(parts, names, report, source, skip_bad):

@@ -14,7 +14,8 @@ def preprocess_input(x: Tensor, mode: Mode = "torch") -> Tensor:
     """Brings raw pixels into the convention that a network's weights were trained with.
 
     Args:
-        x: pixels in 0..255, `(..., channels)`, an array or a tensor; left as it is.
+        x: pixels in 0..255 (a resize may have overshot), `(..., channels)`, an array or a tensor; left as it is. What
+            its values are is not looked at: in a graph they are not known yet.
         mode: "torch" (as `keras.applications.densenet`, torchvision and timm), "caffe", "unit" or
             `{"mean": ..., "std": ...}`; see `layers.Preprocess`.
 
@@ -22,25 +23,11 @@ def preprocess_input(x: Tensor, mode: Mode = "torch") -> Tensor:
         float32, an array for an array and a tensor for a tensor.
 
     Raises:
-        ValueError: for another mode, other channels, or values that show that `x` is no raw pixels (any more).
+        ValueError: for another mode or other channels.
     """
     ops.check_channels(mode, x.shape[-1])
-    if isinstance(mode, str):
-        _check_pixels(x)
     pixels = x.astype("float32") if isinstance(x, np.ndarray) else keras.ops.cast(x, "float32")
     return ops.normalise(pixels, mode)
-
-
-def _check_pixels(x):
-    if not hasattr(x, "numpy") and not isinstance(x, np.ndarray):
-        return  # symbolic
-    values = np.asarray(x)
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > 255 or (values.dtype.kind == "f" and 0 < high <= 1):
-        raise ValueError(
-            "x must hold pixels in 0..255 (preprocessed already? Preprocess in front of the model?). "
-            f"Received: {values.dtype} from {low:.4g} to {high:.4g}"
-        )
 
 
 def decode_predictions(

@@ -1,4 +1,4 @@
-"""Encoded images as arrays: one decoder for folders, TensorFlow Datasets and predictions."""
+"""Encoded images as arrays: one decoder for folders, TensorFlow Datasets, predictions and exports."""
 
 import concurrent.futures
 import dataclasses
@@ -10,12 +10,25 @@ from typing import Any
 import numpy as np
 
 from keras_densenet.data.progress import watched
+from keras_densenet.ops import Framing
 from keras_densenet.types import Array, ImageShape, Path
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-PHOTO, PHOTO_CROP = 128, 0.875
 IN_MEMORY = 2**30  # bytes of pixels that may stay in memory
 ORIENTATION = 0x0112  # the EXIF tag
+
+
+NO_IMAGE = "not an image that Pillow reads"
+ANIMATED = "animated"
+DEEP = "with 32-bit pixels, whose range is not known"
+
+
+@functools.cache
+def formats():
+    """Pillow's names of the formats that are read: all that it reads by itself."""
+    image = pillow().Image
+    image.init()
+    return tuple(name for name in image.OPEN if name not in ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
 
 
 def pillow():
@@ -29,65 +42,68 @@ def pillow():
 
 
 def open_image(record):
-    """Opens an image lazily: a file's path, its bytes, or an array `(height, width, channels)` in 0..255."""
+    """Opens an image lazily: a file's path, its bytes, or an array `(height, width, channels)` in 0..255.
+
+    An image may be turned by its EXIF block only; what other places say of it is dropped.
+    """
     PIL = pillow()
     if isinstance(record, np.ndarray):
         pixels = record.round().astype("uint8") if record.dtype != "uint8" else record
         return PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    return PIL.Image.open(io.BytesIO(record) if isinstance(record, bytes) else record)
+    image = PIL.Image.open(io.BytesIO(record) if isinstance(record, bytes) else record, formats=formats())
+    for other in ("XML:com.adobe.xmp", "xmp", "Raw profile type exif"):
+        image.info.pop(other, None)
+    return image
 
 
-def decode(record, size, channels, crop=None, box=None):
-    """Decodes one image upright, cuts a box out of it and resizes that (bilinear, antialiased).
+def faults(image):
+    """What forbids to use an open image: some of `ANIMATED` (whose frame?) and `DEEP`."""
+    is_animated = getattr(image, "is_animated", False) and image.format != "MPO"  # a photo and its preview
+    return [fault for fault, found in ((ANIMATED, is_animated), (DEEP, image.mode in ("I", "F"))) if found]
+
+
+def decode(record, framing, box=None):
+    """Decodes one image as a `Framing` says.
 
     Args:
-        record: as for `open_image`. CMYK becomes RGB, 16 bits become 8.
-        size: `(height, width)` to give it, or None to leave it as it is.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-        crop: for the largest box in the centre with the shape of `size`, the share of its sides that is kept. Default:
-            0.875 from 128 pixels on, as ImageNet's evaluation cuts 224 of 256, otherwise 1. An image that has its
-            size already is left alone.
+        record: as for `open_image`. CMYK becomes RGB, 16 bits become 8, transparency is dropped.
+        framing: a `Framing`.
         box: a function from the upright image's `(height, width)` to a box `(top, left, height, width)` of your own.
 
     Returns:
         uint8 `(height, width, channels)`.
 
     Raises:
-        ValueError: for 32-bit pixels, whose range is not known, or what Pillow cannot decode.
+        ValueError: for an image with `faults`, or what Pillow cannot decode.
         OSError: the same.
     """
-    PIL = pillow()
+    PIL, size = pillow(), framing.size
     with open_image(record) as image:
+        if found := faults(image):
+            raise ValueError(f"it is {found[0]}")
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         height, width = image.size if turned else image.size[::-1]
-        if size is not None and (box is not None or (height, width) != tuple(size)):
-            top, left, box_height, box_width = (box or functools.partial(centre, size=size, crop=crop))(height, width)
-            shrink = max(1, min(box_height / size[0], box_width / size[1]) / 2)
-            image.draft(None, (int(image.width / shrink), int(image.height / shrink)))  # a JPEG decodes smaller faster
-        else:
-            top, left, box_height, box_width = 0, 0, height, width
+        part = None
+        if size is not None and (box is not None or (height, width) != size):
+            part = (box or framing.box)(height, width)
+            factor = framing.reduction(part)
+            image.draft(None, (image.width // factor, image.height // factor))
         PIL.ImageOps.exif_transpose(image, in_place=True)
         y, x = image.height / height, image.width / width
-        image = _converted(image, MODES[channels])
-        if size is not None and (image.size != (size[1], size[0]) or box is not None):
-            edges = (left * x, top * y, (left + box_width) * x, (top + box_height) * y)
-            image = image.resize(size[::-1], PIL.Image.Resampling.BILINEAR, edges, reducing_gap=2.0)
-        return np.asarray(image).reshape(image.height, image.width, channels)
-
-
-def centre(height, width, size, crop=None):
-    """The box `(top, left, height, width)` in the centre of an image that `decode` cuts out."""
-    crop = crop or (PHOTO_CROP if min(size) >= PHOTO else 1)
-    scale = crop * min(height / size[0], width / size[1])
-    box_height, box_width = scale * size[0], scale * size[1]
-    return (height - box_height) / 2, (width - box_width) / 2, box_height, box_width
+        image = _converted(image, MODES[framing.channels])
+        if part is not None:
+            top, left, part_height, part_width = part
+            right, bottom = min((left + part_width) * x, image.width), min((top + part_height) * y, image.height)
+            filtered = PIL.Image.Resampling[framing.interpolation.upper()]
+            # Columns first, as `ops.resize_box`: releases of Pillow differ in what they take first.
+            image = image.resize((size[1], image.height), filtered, (left * x, 0, right, image.height))
+            image = image.resize(size[::-1], filtered, (0, top * y, size[1], bottom))
+        return np.asarray(image).reshape(image.height, image.width, framing.channels)
 
 
 def _converted(image, mode):
     if image.mode.startswith("I;16"):
         image = pillow().Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"its pixels have 32 bits (mode {image.mode}); convert them to 8 or 16")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)
@@ -99,22 +115,18 @@ class Pictures:
 
     Args:
         keys: an array with a key for each image.
-        size: `(height, width)` that every image gets.
-        channels: 1, 3 or 4.
+        framing: a `Framing` with a size.
         read: a function from a key to what `open_image` takes; by default the keys are that themselves.
-        crop: as for `decode`.
     """
 
     keys: Array
-    size: tuple[int, int]
-    channels: int
+    framing: Framing
     read: Callable[[Any], Any] = lambda key: key
-    crop: float | None = None
     dtype = np.dtype("uint8")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.keys), *self.size, self.channels)
+        return (len(self.keys), *(self.framing.size or ()), self.framing.channels)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -125,10 +137,10 @@ class Pictures:
     def decode(self, keys: Any, boxes: Sequence[Any] | None = None) -> Array:
         """The images of some keys, or of one; with a function for `decode`'s box for each."""
         if np.ndim(keys) == 0:
-            return decode(self.read(keys), self.size, self.channels, self.crop)
+            return decode(self.read(keys), self.framing)
         jobs = zip(keys, boxes or [None] * len(keys), strict=True)
         with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
-            found = pool.map(lambda job: decode(self.read(job[0]), self.size, self.channels, self.crop, job[1]), jobs)
+            found = pool.map(lambda job: decode(self.read(job[0]), self.framing, job[1]), jobs)
             return np.stack([*found]) if len(keys) else np.empty((0, *self.shape[1:]), self.dtype)
 
     def only(self, which: Array) -> "Pictures":
@@ -144,22 +156,19 @@ class Pictures:
         return np.concatenate([np.empty((0, *self.shape[1:]), self.dtype), *images])
 
 
-def as_pictures(images, size=None, channels=None):
-    """`Pictures` of an array, by default of its own size and channels."""
-    return Pictures(
-        np.arange(len(images)), tuple(size or images.shape[1:3]), channels or images.shape[3], images.__getitem__
-    )
+def as_pictures(images, framing=None):
+    """`Pictures` of an array, by default as it is."""
+    framing = framing or Framing(images.shape[1:3], images.shape[3])
+    return Pictures(np.arange(len(images)), framing, images.__getitem__)
 
 
-def read_images(paths: Iterable[Path], shape: ImageShape, crop: float | None = None) -> Array:
-    """Decodes image files for a network, as evaluation on a folder of images does.
+def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) -> Array:
+    """Decodes image files for a network, as training on a folder of images does.
 
     Args:
-        paths: files of any format that Pillow reads.
-        shape: `(height, width, channels)` that the network expects; images are cut in the centre and resized
-            (bilinear), and turned into grey (1 channel), RGB (3) or RGBA (4). Sizes may be None if all images are of
-            one size.
-        crop: as for `decode`.
+        files: paths, or contents, of files in any format that Pillow reads.
+        framing: how a file becomes the network's input, such as its `framing`; or the `(height, width, channels)` that
+            it expects, for a `Framing` of that size. Without a size, all images must be of one.
 
     Returns:
         float32 `(images, height, width, channels)` in 0..255.
@@ -168,17 +177,25 @@ def read_images(paths: Iterable[Path], shape: ImageShape, crop: float | None = N
         FileNotFoundError: if a file is not there.
         ValueError: for a file that cannot be decoded, or another number of channels.
     """
-    *size, channels = shape
-    if channels not in MODES:
-        raise ValueError(f"Image files can be read for 1, 3 or 4 channels. Received: a network with {channels}")
+    if not isinstance(framing, Framing):
+        *size, channels = framing
+        framing = Framing(None if None in size else [side for side in size if side], channels)
+    if framing.channels not in MODES:
+        raise ValueError(f"Image files can be read for 1, 3 or 4 channels. Received: a network with {framing.channels}")
     PIL, found = pillow(), []
-    for path in paths:
+    for file in files:
         try:
-            found.append(decode(path, None if None in size else size, channels, crop))
+            found.append(decode(file, framing))
         except FileNotFoundError:
-            raise FileNotFoundError(f"There is no image {str(path)!r}") from None
-        except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{str(path)!r} cannot be decoded as an image: {error}") from None
+            raise FileNotFoundError(f"There is no image {str(file)!r}") from None
+        except PIL.UnidentifiedImageError:
+            raise ValueError(f"{_named(file)} cannot be decoded as an image: {NO_IMAGE}") from None
+        except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+            raise ValueError(f"{_named(file)} cannot be decoded as an image: {error}") from None
     if len({image.shape for image in found}) > 1:
         raise ValueError("The network takes any size, but all images of one call must be of the same")
     return np.stack(found).astype("float32")
+
+
+def _named(file):
+    return "The file" if isinstance(file, bytes) else repr(str(file))

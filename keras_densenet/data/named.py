@@ -9,6 +9,7 @@ from keras_densenet.data.check import Report, checked
 from keras_densenet.data.images import IN_MEMORY, Pictures
 from keras_densenet.data.progress import watched
 from keras_densenet.data.splits import Split, arrange
+from keras_densenet.ops import Framing
 
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
 PARTS = ("train", "validation", "test")
@@ -52,6 +53,7 @@ def load_named(name, data_dir=None, **options):
         seed: of what is held out.
         skip_bad: whether to go on without what is bad.
         validation: share of the training images to hold out if there are no validation images.
+        crop_pct, interpolation: of `Framing`.
 
     Returns:
         `Splits`.
@@ -78,25 +80,25 @@ def tensorflow_datasets():
     return tensorflow_datasets
 
 
-def _load(builder, size=None, channels=None, seed=0, skip_bad=False, validation=0.1):
+def _load(builder, size=None, channels=None, seed=0, skip_bad=False, validation=0.1, **framing):
     name, (image, label) = builder.info.name, _keys(builder)
     shape, names = builder.info.features[image].shape, builder.info.features[label].names
     own = None if None in shape[:2] else tuple(shape[:2])
     _prepare(builder, None if own else RANDOM_ACCESS)
-    size, channels = size or own or SIZE, channels or shape[2] or 3
+    framing = Framing(size or own or SIZE, channels or shape[2] or 3, **framing)
     wanted = {part: part for part in PARTS if part in builder.info.splits} | {"train": TRAIN.get(name, "train")}
     at_once, parts = own and builder.info.file_format.value != RANDOM_ACCESS, {}
     for part, split in wanted.items():
         images, labels = (_arrays if at_once else _records)(builder, split, image, label)
         if part == "test" and (labels < 0).all():
             continue  # a competition's: nobody has them
-        if not at_once or images.shape[1:] != (*size, channels):
+        if not at_once or images.shape[1:] != (*framing.size, framing.channels):
             read = images.__getitem__ if at_once else images
-            images = Pictures(np.arange(len(labels)), size, channels, read)
+            images = Pictures(np.arange(len(labels)), framing, read)
             images = images.settled() if own else images
         parts[part] = Split(images, labels)
     parts, names, notes = checked(parts, names, Report(), f"The data set {name!r}", skip_bad)
-    return arrange(parts, names, seed, validation, notes)
+    return arrange(parts, names, seed, validation, notes, framing)
 
 
 def _keys(builder):

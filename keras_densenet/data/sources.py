@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+from typing import Any
 
 from keras_densenet.data.digits import load_digits
 from keras_densenet.data.folder import load_folder
 from keras_densenet.data.images import MODES, as_pictures
 from keras_densenet.data.named import load_fashion_mnist, load_named
 from keras_densenet.data.splits import Splits
+from keras_densenet.ops import Framing
 from keras_densenet.types import Path, Size
 
 
@@ -20,6 +22,8 @@ def load(
     skip_bad: bool = False,
     data_dir: Path | None = None,
     validation: float = 0.1,
+    crop_pct: float | None = None,
+    interpolation: str = "bilinear",
 ) -> Splits:
     """Loads a data set.
 
@@ -27,8 +31,8 @@ def load(
         source: "digits"; "fashion_mnist", from IDX files in `data_dir` or of Debian's `dataset-fashion-mnist`; the path
             of a folder of images, see `load_folder`; or any image-classification name of TensorFlow Datasets, such
             as "cifar10", which is downloaded if it is not on disk.
-        image_size: int or `(height, width)` that every image gets: the largest box in its centre, resized. Default: the
-            images' own size if they all have one, otherwise 224.
+        image_size: int or `(height, width)` that every image gets. Default: the images' own size if they all have one,
+            otherwise 224.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA). Default: the images' own.
         seed: of what is held out for validation and test, where the source does not say. Give the same to train and
             to evaluate.
@@ -36,6 +40,7 @@ def load(
         data_dir: for Fashion-MNIST the folder of the IDX files; for TensorFlow Datasets where it keeps its data.
         validation: share of the training images to hold out where the source has no validation images; 0 validates on
             the test images.
+        crop_pct, interpolation: how an image of another size becomes one of `image_size`, as in `Framing`.
 
     Returns:
         `Splits`.
@@ -49,10 +54,12 @@ def load(
         raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
     if channels not in (None, *MODES):
         raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
+    framing: dict[str, Any] = {"crop_pct": crop_pct, "interpolation": interpolation}
     options = {"size": size, "channels": channels, "seed": seed, "skip_bad": skip_bad, "validation": validation}
+    options |= framing
     source = os.fspath(source)
     if source == "digits":
-        return _refitted(load_digits(), size, channels)
+        return _refitted(load_digits(), size, channels, framing)
     if source == "fashion_mnist":
         return load_fashion_mnist(data_dir, **options)
     folder = pathlib.Path(source).expanduser()
@@ -63,8 +70,10 @@ def load(
     return load_named(source, data_dir, **options)
 
 
-def _refitted(splits, size, channels):
-    if not size and not channels:
-        return splits
-    parts = [part._replace(images=as_pictures(part.images, size, channels).settled()) for part in splits[:3]]
-    return splits._replace(train=parts[0], validation=parts[1], test=parts[2])
+def _refitted(splits, size, channels, framing):
+    height, width, own = splits.train.images.shape[1:]
+    framing = Framing(size or (height, width), channels or own, **framing)
+    if size or channels:
+        parts = [part._replace(images=as_pictures(part.images, framing).settled()) for part in splits[:3]]
+        splits = splits._replace(train=parts[0], validation=parts[1], test=parts[2])
+    return splits._replace(framing=framing)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_densenet.data.images import Pictures
+from keras_densenet.ops import Framing
 from keras_densenet.types import Array
 
 STATISTICS = 2000
@@ -24,13 +25,17 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """A data set: three `Split`s, the names of its classes, and sentences about what was found in checking it."""
+    """A data set: three `Split`s, the names of its classes, sentences about what was found in checking it.
+
+    `framing` is how its files became these images; None where they came from no files.
+    """
 
     train: Split
     validation: Split
     test: Split
     labels: list[str]
     notes: tuple[str, ...] = ()
+    framing: Framing | None = None
 
 
 def subset(split, which):
@@ -77,7 +82,7 @@ def limited(splits, count, seed=0):
     return splits._replace(**parts)
 
 
-def arrange(parts, labels, seed, validation, notes=()):
+def arrange(parts, labels, seed, validation, notes=(), framing=None):
     """Makes `Splits` of what a source has.
 
     Args:
@@ -87,7 +92,7 @@ def arrange(parts, labels, seed, validation, notes=()):
         seed: of what is held out.
         validation: share of the training images held out where no validation images are left; 0 validates on the test
             images.
-        notes: for `Splits`.
+        notes, framing: for `Splits`.
     """
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be in [0, 1). Received: validation={validation}")
@@ -98,7 +103,7 @@ def arrange(parts, labels, seed, validation, notes=()):
         train, parts["test"] = hold_out(train, 0.2, seed)
     if "validation" not in parts and validation:
         train, parts["validation"] = hold_out(train, validation, seed)
-    return Splits(train, parts.get("validation", parts["test"]), parts["test"], list(labels), tuple(notes))
+    return Splits(train, parts.get("validation", parts["test"]), parts["test"], list(labels), tuple(notes), framing)
 
 
 def mean_and_std(split: Split) -> tuple[Array, Array]:

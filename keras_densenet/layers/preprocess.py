@@ -13,7 +13,10 @@ from keras_densenet.types import Mode, Shape, Size, Tensor
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class Preprocess(keras.layers.Layer):
-    """Resize, centre crop, mean and standard deviation, in float32 whatever the precision of the network behind it.
+    """Resize, centre crop, mean and standard deviation, in float32 by default whatever the network's precision is.
+
+    It computes in float32, or in float64 where that is its dtype, and casts what comes out. It takes batches, and
+    single images in a `tf.data` pipeline, as `keras.layers.Resizing` does.
 
     Resizing equals Pillow's to rounding (antialiased where it shrinks), resize and crop are those of torchvision and
     timm: the shorter side becomes `size / crop_pct`, and the centre of `size` pixels is cut out.
@@ -27,10 +30,11 @@ class Preprocess(keras.layers.Layer):
         interpolation: "bilinear" or "bicubic".
 
     Call arguments:
-        inputs: raw pixels `(batch, height, width, channels)`, of any integer or float type.
+        inputs: raw pixels `(batch, height, width, channels)` or `(height, width, channels)`, of any integer or float
+            type.
 
     Returns:
-        float32 `(batch, height, width, channels)`.
+        A tensor of the inputs' rank, in the layer's compute dtype.
 
     Raises:
         ValueError: for an argument out of range, or images whose channels are not the convention's.
@@ -47,7 +51,7 @@ class Preprocess(keras.layers.Layer):
         interpolation: str = "bilinear",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(autocast=False, **{"dtype": "float32", **kwargs})  # 16-bit pixels overflow in float16
         sides: tuple[Any, ...] | None = None
         if size is not None:
             sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
@@ -57,28 +61,26 @@ class Preprocess(keras.layers.Layer):
                 check_count("size", pixels)
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
-        if not 0 < crop_pct <= 1:
-            raise ValueError(f"crop_pct must be in (0, 1]. Received: crop_pct={crop_pct!r}")
-        if interpolation not in ops.INTERPOLATIONS:
-            allowed = " or ".join(f'"{name}"' for name in ops.INTERPOLATIONS)
-            raise ValueError(f"interpolation must be {allowed}. Received: interpolation={interpolation!r}")
+        ops.check_framing(crop_pct, interpolation)
         self.mode = plain_mode(mode)
         self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
-        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.input_spec = keras.layers.InputSpec(min_ndim=3, max_ndim=4)
 
     def build(self, input_shape: Shape) -> None:
         ops.check_channels(self.mode, input_shape[-1])
 
     def call(self, inputs: Tensor) -> Tensor:
-        pixels = tf.cast(inputs, self.compute_dtype)
+        pixels = tf.cast(inputs, tf.float64 if self.compute_dtype == "float64" else tf.float32)
         if self.size:
-            frame = [int(length / self.crop_pct) for length in self.size]
             named = isinstance(self.mode, str)  # and so pixels are in 0..255
-            pixels = ops.resize_and_crop(pixels, self.size, frame, self.interpolation, saturate=named)
-        return ops.normalise(pixels, self.mode)
+            images = pixels if len(pixels.shape) == 4 else pixels[None]
+            images = ops.resize_and_crop(images, self.size, self.crop_pct, self.interpolation, saturate=named)
+            pixels = images if len(pixels.shape) == 4 else images[0]
+        return tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *(self.size or input_shape[1:3]), input_shape[3])
+        *batch, height, width, channels = input_shape
+        return (*batch, *(self.size or (height, width)), channels)
 
     def get_config(self) -> dict[str, Any]:
         return {

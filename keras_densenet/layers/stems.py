@@ -1,5 +1,6 @@
 """What stands before the first dense block."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,14 +13,22 @@ from keras_densenet.types import Mode, Shape, Tensor
 
 
 class Stem(PaperLayer):
-    """A convolution to `filters` channels: the part that both stems share."""
+    """A convolution to `filters` channels, and notes of what the weights were trained behind: what both stems share."""
 
     kernel_size: int
 
-    def __init__(self, filters: int, preprocessing: Mode | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        filters: int,
+        preprocessing: Mode | None = None,
+        framing: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_count("filters", filters)
         self.filters, self.preprocessing = int(filters), preprocessing and plain_mode(preprocessing)
+        self.framing = dict(framing or {})
+        ops.Framing(None, 3, **self.framing)  # refuses what is none
 
     def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
@@ -27,7 +36,12 @@ class Stem(PaperLayer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters, "preprocessing": self.preprocessing}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "preprocessing": self.preprocessing,
+            "framing": dict(self.framing),
+        }
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -38,7 +52,7 @@ class CifarStem(Stem):
 
     Args:
         filters: output channels; the paper has 2k for -BC and 16 for all others.
-        preprocessing: as in `ImageNetStem`.
+        preprocessing, framing: as in `ImageNetStem`.
 
     Call arguments:
         inputs: images `(batch, height, width, channels)`.
@@ -68,6 +82,7 @@ class ImageNetStem(Stem):
         filters: output channels, 2k in the paper.
         preprocessing: the `mode` of the `Preprocess` that the weights were trained behind, None where it is not known;
             a note that is saved with the layer.
+        framing: likewise `crop_pct` and `interpolation` of the `Framing` by which image files became the training data.
         momentum: of the moving statistics.
         epsilon: added to the variance.
 

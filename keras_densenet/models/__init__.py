@@ -1,7 +1,7 @@
 """DenseNets as functional Keras models."""
 
 from keras_densenet.family import list_models
-from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid
+from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid, framing_of
 from keras_densenet.models.folding import fold
 from keras_densenet.models.variants import (
     DenseNet121,
@@ -23,5 +23,6 @@ __all__ = [
     "create_model",
     "feature_pyramid",
     "fold",
+    "framing_of",
     "list_models",
 ]

@@ -9,6 +9,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.ops import Framing
 from keras_densenet.types import Activation, ImageShape, Mode, Path, Size
 from keras_densenet.weights import load_weights
 
@@ -73,6 +74,45 @@ class DenseNetModel(keras.Model):
                     f"{layer.mode!r}: build it with Preprocess({mode!r})"
                 )
         self._stem.preprocessing = mode
+
+    @property
+    def framing(self) -> Framing:
+        """How an image file becomes this model's input: the `Framing` that the weights were trained with.
+
+        It is saved with the model; training on images and loading published weights set it. A model that takes images
+        of any size takes them as they are.
+        """
+        return framing_of(self)
+
+    @framing.setter
+    def framing(self, framing: Framing) -> None:
+        if framing_of(self).size not in (None, framing.size):
+            raise ValueError(f"framing must be of the model's size {framing_of(self).size}. Received: {framing}")
+        self._stem.framing = {"crop_pct": framing.crop_pct, "interpolation": framing.interpolation}
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The names of the classes, saved with the model; None where they are not known."""
+        return None if self._labels is None else list(self._labels)
+
+    @labels.setter
+    def labels(self, labels: Sequence[str] | None) -> None:
+        if labels is not None and (isinstance(labels, str) or len(labels) != self.output_shape[-1]):
+            raise ValueError(f"labels must be a list of {self.output_shape[-1]} names. Received: {labels!r}")
+        self._labels = None if labels is None else tuple(map(str, labels))
+
+    _labels: tuple[str, ...] | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "labels": self.labels}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "DenseNetModel":
+        config = dict(config)
+        labels = config.pop("labels", None)
+        model = super().from_config(config, custom_objects)
+        model.labels = labels
+        return model
 
     @property
     def is_preprocessed(self) -> bool:
@@ -269,6 +309,25 @@ def DenseNet(
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Framing:
+    """How an image file becomes the input of a model with a DenseNet in it, wherever that is nested.
+
+    Args:
+        model: a Keras model of one image.
+        size: `(height, width)` to give images to a model that takes any. Default: their own.
+    """
+    *own, channels = model.input_shape[1:]
+    return Framing(size if None in own else tuple(own), channels, **next(_framings(model), {}))
+
+
+def _framings(model):
+    for layer in model.layers:
+        if isinstance(layer, (layers.ImageNetStem, layers.CifarStem)):
+            yield layer.framing
+        elif isinstance(layer, keras.Model):
+            yield from _framings(layer)
 
 
 def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -> keras.Model:

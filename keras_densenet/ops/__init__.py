@@ -3,11 +3,11 @@
 from keras_densenet.ops.dense_block import BlockStatistics, LayerWeights, dense_block, dense_block_inference
 from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.folded import FoldedWeights, folded_dense_block, folded_norm_relu
+from keras_densenet.ops.framing import Framing, check_framing, resize_box
 from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
 from keras_densenet.ops.pooling import stem_pool, stem_pool_in_training
 from keras_densenet.ops.preprocessing import (
     CONVENTIONS,
-    INTERPOLATIONS,
     check_channels,
     convention,
     normalise,
@@ -19,13 +19,14 @@ from keras_densenet.ops.transition import transition
 
 __all__ = [
     "CONVENTIONS",
-    "INTERPOLATIONS",
     "BlockStatistics",
     "Dropout",
     "FoldedWeights",
+    "Framing",
     "LayerWeights",
     "affine_relu",
     "check_channels",
+    "check_framing",
     "convention",
     "dense_block",
     "dense_block_inference",
@@ -35,6 +36,7 @@ __all__ = [
     "normalise",
     "resize",
     "resize_and_crop",
+    "resize_box",
     "scale_and_shift",
     "stem_pool",
     "stem_pool_in_training",

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.ops.framing import cover
 from keras_densenet.ops.shapes import sizes
 
 
@@ -62,8 +63,9 @@ def check_channels(mode, channels):
 
 
 def normalise(pixels, mode):
-    """Applies the convention `mode` to float32 pixels `(..., channels)`, an array or a tensor."""
+    """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor."""
     mean, std, bgr = convention(mode)
+    mean, std = (values.astype(pixels.dtype.name) for values in (mean, std))
     return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
 
 
@@ -73,7 +75,7 @@ def resize(images, height, width, interpolation, saturate=False):
     As two matrix products, it compiles under XLA, which TensorFlow's own antialiased resize does not.
 
     Args:
-        images: float32.
+        images: float32 or float64.
         height: of the result; like `width` an int or a scalar tensor.
         width: of the result.
         interpolation: "bilinear" or "bicubic".
@@ -82,9 +84,9 @@ def resize(images, height, width, interpolation, saturate=False):
     _, rows, columns, _ = sizes(images)
     low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
     planes = tf.transpose(images, [0, 3, 1, 2])
-    planes = tf.clip_by_value(_filter(planes, _taps(columns, width, interpolation)), low, high)
+    planes = tf.clip_by_value(_filter(planes, _taps(columns, width, interpolation, images.dtype)), low, high)
     planes = tf.transpose(planes, [0, 1, 3, 2])
-    planes = tf.clip_by_value(_filter(planes, _taps(rows, height, interpolation)), low, high)
+    planes = tf.clip_by_value(_filter(planes, _taps(rows, height, interpolation, images.dtype)), low, high)
     return tf.transpose(planes, [0, 3, 2, 1])
 
 
@@ -98,43 +100,30 @@ def _filter(planes, taps):
     return tf.reshape(found, [-1, *shape[1:3], sizes(taps)[0]])
 
 
-def resize_and_crop(images, size, frame, interpolation, saturate=False):
+def resize_and_crop(images, size, crop_pct, interpolation, saturate=False):
     """The evaluation of the published recipes: resize so that the image just covers a frame, cut out the centre.
 
     Args:
-        images: float32 `(batch, h, w, channels)`.
+        images: float32 or float64 `(batch, h, w, channels)`.
         size: `(height, width)` to cut out.
-        frame: its `(height, width)`, not smaller than `size`; where it is square, the image's shorter side becomes its.
+        crop_pct: as in `framing.cover`.
         interpolation: as in `resize`.
         saturate: as in `resize`.
 
     Returns:
         `(batch, *size, channels)`.
-
-    Source: torchvision's `Resize` and `CenterCrop`, rounding included.
     """
     _, rows, columns, _ = sizes(images)
-    height = _maximum(frame[0], rows * frame[1] // columns)
-    width = _maximum(frame[1], columns * frame[0] // rows)
-    resized = resize(images, height, width, interpolation, saturate)
-    top, left = (_half(whole - part) for whole, part in zip((height, width), size, strict=True))
-    return resized[:, top : top + size[0], left : left + size[1]]
+    height, width, top, left = cover(rows, columns, size, crop_pct)
+    return resize(images, height, width, interpolation, saturate)[:, top : top + size[0], left : left + size[1]]
 
 
-def _maximum(a, b):
-    return tf.maximum(a, b) if tf.is_tensor(b) else max(a, b)
-
-
-def _half(excess):
-    """excess / 2, rounded half to even as torchvision's Python does."""
-    return (excess + excess // 2 % 2) // 2
-
-
-def _taps(size, new_size, interpolation):
+def _taps(size, new_size, interpolation, dtype):
     """The matrix `(new_size, size)` of the filter's weights, every row of sum 1."""
-    scale = tf.cast(size, tf.float32) / tf.cast(new_size, tf.float32)
-    centres = (tf.range(new_size, dtype=tf.float32) + 0.5) * scale
-    distances = tf.abs(tf.range(size, dtype=tf.float32) + 0.5 - centres[:, None]) / tf.maximum(scale, 1.0)
+    size, new_size = tf.cast(size, dtype), tf.cast(new_size, dtype)
+    scale = size / new_size
+    centres = (tf.range(new_size) + 0.5) * scale
+    distances = tf.abs(tf.range(size) + 0.5 - centres[:, None]) / tf.maximum(scale, 1)
     weights = _KERNELS[interpolation](distances)
     return weights / tf.reduce_sum(weights, 1, keepdims=True)
 
@@ -146,8 +135,7 @@ def _triangle(t):
 def _keys(t):
     """Keys' cubic with a = -0.5."""
     inner, outer = ((1.5 * t - 2.5) * t) * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-    return tf.where(t < 1, inner, tf.where(t < 2, outer, 0.0))
+    return tf.where(t < 1, inner, tf.where(t < 2, outer, tf.zeros_like(t)))
 
 
 _KERNELS = {"bilinear": _triangle, "bicubic": _keys}
-INTERPOLATIONS = tuple(_KERNELS)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.layers import Preprocess
-from keras_densenet.models import DenseNetModel, fold
+from keras_densenet.models import DenseNetModel, fold, framing_of
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -44,6 +44,7 @@ class Served:
         self._resizes = front is not None
         self.size = _check_size(tuple(start.shape[1:3]), size)
         self.max_pixels = max_pixels
+        self.framing = framing_of(self.model, None if self._resizes else self.size)
 
         classifier = copy.layers[-1]
         self._activation, classifier.activation = classifier.activation, keras.activations.linear
@@ -69,16 +70,11 @@ class Served:
         return self._answer(self._front(tf.cast(self._of_shape(image), tf.float32)))
 
     def _classify_files(self, image_bytes):
-        channels = self.model.input_shape[-1]
-
-        def by_front(image):
+        def prepare(image):
             return self._front(tf.cast(image, tf.float32)[None])[0]
 
-        def by_resizing(image):
-            return tf.image.resize(image, self.size, antialias=True)
-
-        prepare, shape = by_front if self._resizes else by_resizing, (*self.size, channels)
-        images, ok, error = decode_images(image_bytes, channels, prepare, shape, self.max_pixels)
+        shape = (*self.size, self.model.input_shape[-1])
+        images, ok, error = decode_images(image_bytes, self.framing, prepare, shape, self.max_pixels)
         answer = {name: _where(ok, value) for name, value in self._answer(images).items()}
         return {**answer, "ok": ok, "error": error}
 

@@ -2,22 +2,25 @@
 
 import tensorflow as tf
 
+from keras_densenet import ops
+
 DECODABLE_CHANNELS = (1, 3)
 _PARALLEL = 4  # images decoded at a time, which bounds the memory together with the limit of pixels
 _EXIF_BYTES = 1 << 16  # an EXIF segment is not longer
 
 
-def decode_images(encoded, channels, prepare, shape, max_pixels):
-    """Decodes a batch of files, with plain TensorFlow operations.
+def decode_images(encoded, framing, prepare, shape, max_pixels):
+    """Decodes a batch of files as a `Framing` says and `data.read_images` does, with plain TensorFlow operations.
 
     The format is told by the first bytes and the size is read from the header before anything is decoded. Grey, RGB,
     palette, CMYK, 16-bit and transparent images become 8-bit grey or RGB (alpha is dropped), and EXIF orientation is
-    applied. Of an animated PNG the still image is used.
+    applied. The pixels are those of Pillow to rounding: where CMYK is converted, and in each of the two passes of a
+    resize, a level of 255.
 
     Args:
         encoded: strings `(batch,)`.
-        channels: 1 or 3.
-        prepare: a function from the raw pixels of one image, uint8 `(height, width, channels)`, to `shape`.
+        framing: a `Framing` of 1 or 3 channels.
+        prepare: a function from the pixels of one image, uint8 `(height, width, channels)`, to `shape`.
         shape: of one prepared image, all of it known.
         max_pixels: larger images are refused.
 
@@ -30,18 +33,13 @@ def decode_images(encoded, channels, prepare, shape, max_pixels):
         is_jpeg = tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
         height, width = tf.cond(is_png, lambda: _png_size(data), lambda: _jpeg_size(data, is_jpeg))
         sides = tf.strings.format("{}x{}", (width, height))
-        error = tf.where(height * width > max_pixels, sides + f" pixels are more than {max_pixels:,}", b"")
+        error = tf.where(is_png & _is_animated(data), b"animated", b"")
+        error = tf.where(height * width > max_pixels, sides + f" pixels are more than {max_pixels:,}", error)
         error = tf.where(is_png | is_jpeg, error, b"neither JPEG nor PNG")
 
         def pixels():
-            image = tf.cond(
-                is_png,
-                lambda: tf.io.decode_png(data, channels),
-                lambda: tf.io.decode_jpeg(data, channels, dct_method="INTEGER_ACCURATE"),
-            )
-            upright = _upright(image, _orientation(data, tf.where(is_png, b"eXIf", b"Exif\0\0")))
-            upright.set_shape((None, None, channels))
-            return tf.ensure_shape(tf.cast(prepare(upright), tf.float32), shape)
+            image = _framed(data, is_png, height, width, framing)
+            return tf.ensure_shape(tf.cast(prepare(image), tf.float32), shape)
 
         return index, tf.cond(error == b"", pixels, lambda: tf.zeros(shape)), error
 
@@ -54,6 +52,55 @@ def decode_images(encoded, channels, prepare, shape, max_pixels):
     images = tf.scatter_nd(index[:, None], images, (count, *shape))
     errors = tf.tensor_scatter_nd_update(tf.fill([count], b"cannot be decoded"), index[:, None], errors)
     return images, errors == b"", errors
+
+
+def _framed(data, is_png, height, width, framing):
+    """The pixels of one file whose size before it is turned is known, uint8."""
+    orientation = _orientation(data, tf.where(is_png, b"eXIf", b"Exif\0\0"))
+    turned = orientation >= 5
+    height, width = tf.where(turned, width, height), tf.where(turned, height, width)
+
+    def decoded(factor):
+        def jpeg(ratio):
+            return lambda: tf.io.decode_jpeg(data, 3, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
+        by_ratio = {1: jpeg(1), 2: jpeg(2), 4: jpeg(4), 8: jpeg(8)}
+        reduced = by_ratio[1] if factor is None else lambda: tf.switch_case(_power(factor), [*by_ratio.values()])
+        image = _upright(tf.cond(is_png, lambda: tf.io.decode_png(data, 3), reduced), orientation)
+        image = _grey(image) if framing.channels == 1 else image
+        image.set_shape((None, None, framing.channels))
+        return image
+
+    if framing.size is None:
+        return decoded(None)
+
+    def resized():
+        sides = tf.cast(tf.stack([height, width]), tf.float32)
+        box = tf.cast(tf.stack(framing.box(height, width)), tf.float32)
+        image = decoded(framing.reduction(tf.unstack(box)))
+        scale = tf.cast(tf.shape(image)[:2], tf.float32) / sides
+        return ops.resize_box(image, tf.unstack(box * tf.tile(scale, [2])), framing.size, framing.interpolation)
+
+    has_its_size = tf.reduce_all(tf.stack([height, width]) == framing.size)
+    return tf.cond(has_its_size, lambda: decoded(None), resized)
+
+
+def _power(factor):
+    """0, 1, 2, 3 for 1, 2, 4, 8."""
+    return sum(tf.cast(factor > half, tf.int32) for half in (1, 2, 4))
+
+
+def _grey(image):
+    """The luma of RGB as Pillow has it, in 16-bit fixed point."""
+    weighted = tf.reduce_sum(tf.cast(image, tf.int32) * [19595, 38470, 7471], -1, keepdims=True)
+    return tf.cast((weighted + 0x8000) // 0x10000, tf.uint8)
+
+
+def _is_animated(data):
+    """Whether a PNG tells so before its first pixels."""
+    head = tf.raw_ops.StringSplitV2(input=[tf.strings.substr(data, 0, 2 * _EXIF_BYTES)], sep=b"IDAT", maxsplit=1).values
+    parts = tf.raw_ops.StringSplitV2(input=head[:1], sep=b"acTL", maxsplit=1).values
+    return tf.size(parts) > 1
 
 
 def _png_size(data):

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_densenet.data import mean_and_std
 from keras_densenet.layers import Preprocess
-from keras_densenet.models import DenseNet
+from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.training import transfer
 
 
@@ -40,6 +40,8 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
         else:
             backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
             model = backbone.reset_classifier(classes)
+        if isinstance(model, DenseNetModel):
+            model.labels, model.framing = splits.labels, splits.framing or model.framing
         if freeze is not None:
             transfer.freeze(model, freeze)
         model.compile(recipe.optimizer(updates), "categorical_crossentropy")

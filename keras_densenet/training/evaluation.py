@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_densenet.data import Split, evaluation_batches, read_images
 from keras_densenet.files import written_beside
+from keras_densenet.models import framing_of
 from keras_densenet.training.curves import draw_confusion
 from keras_densenet.types import Array, Path
 
@@ -113,13 +114,13 @@ def predict(
     Yields:
         `(path, probabilities)`, probabilities `(classes,)`.
     """
-    shape, probabilities = model.input_shape[1:], _predictor(model)
-    size, paths = 1 if None in shape else batch_size, iter(paths)
+    framing, probabilities = framing_of(model), _predictor(model)
+    size, paths = 1 if framing.size is None else batch_size, iter(paths)
     while batch := list(itertools.islice(paths, size)):
         known, images = [], []
         for path in batch:
             try:
-                images.append(read_images([path], shape)[0])
+                images.append(read_images([path], framing)[0])
                 known.append(path)
             except (ValueError, OSError) as error:
                 if bad is None:

@@ -114,6 +114,7 @@ class RunFolder:
     def save_model(self, model, name):
         """Writes a model without its optimizer."""
         bare = type(model)(model.input, model.output, name=model.name)
+        bare.labels = getattr(model, "labels", None)
         self._write(name, bare.save)
 
     def finish(self, state, history):
@@ -162,14 +163,15 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
     """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
 
     Returns:
-        `(model, labels)`; the labels are numbers where the run's `run.json` is not beside the file.
+        `(model, labels)`; the labels are numbers where neither the model nor the run's `run.json` beside it has them.
     """
     file = model_file(path)
     try:
         model = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
+    labels = getattr(model, "labels", None) or load_record(path).get("labels")
+    return model, labels or [str(number) for number in range(model.output_shape[-1])]
 
 
 def load_record(path: Path) -> dict[str, Any]:

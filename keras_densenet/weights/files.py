@@ -63,7 +63,9 @@ def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) 
     if layout != layouts.OURS:
         values = layouts.share_statistics(values, layouts.LAYOUTS[layout].epsilon, _epsilon(model))
     if checkpoint:
-        model.preprocessing = checkpoint.preprocessing
+        model.preprocessing, known = checkpoint.preprocessing, model.framing
+        crop_pct, interpolation = checkpoint.crop_pct or known.crop_pct, checkpoint.interpolation or known.interpolation
+        model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
     for name, array in values.items():
         variables[name].assign(array)
     return skipped

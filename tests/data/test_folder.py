@@ -14,8 +14,9 @@ def bad(tmp_path):
     write_classes(root / "train", {"a": 9, "b": 3, "empty": 0, "single": 1})
     write_classes(root / "test", {"a": 2, "single": 1})
     folder = root / "train" / "b"
-    for name in ("1.txt", "2.txt", "3.txt", "4.txt", ".hidden"):
+    for name in ("1.png", "2.png", "3.png", "4.png", ".hidden", "._whole.jpg", "notes.txt", "Thumbs.db"):
         (folder / name).write_text("no image")
+    (folder / "link.png").symlink_to(tmp_path / "nowhere")
     image = Image.fromarray(picture(7))
     image.save(folder / "whole.jpg")
     whole = (folder / "whole.jpg").read_bytes()
@@ -30,12 +31,12 @@ def bad(tmp_path):
     return root
 
 
-def test_bad_data_is_an_error_that_names_all_of_it(bad):
+def test_bad_data_is_an_error_that_names_all_of_it(bad, tmp_path):
     with pytest.raises(ValueError, match="has bad data") as error:
         data.load(bad)
     found = {line.strip() for line in str(error.value).splitlines()}
     assert {
-        "4 not an image that Pillow reads: train/b/1.txt, train/b/2.txt, train/b/3.txt and 1 more",
+        "1 a link that leads nowhere: train/b/link.png",
         "1 truncated or damaged: train/b/truncated.jpg",
         "1 animated: train/b/animated.gif",
         "1 with 32-bit pixels, whose range is not known: train/b/deep.tiff",
@@ -44,7 +45,11 @@ def test_bad_data_is_an_error_that_names_all_of_it(bad):
         "1 classes with one training image: single",
     } < found
     assert "--skip-bad" in str(error.value)
-    assert "hidden" not in str(error.value)
+    assert not any(name in str(error.value) for name in ("hidden", "._whole", "notes.txt", "Thumbs"))
+    (line,) = (line for line in found if line.startswith("4 not an image that Pillow reads: train/b/1.png, "))
+    (listed,) = (tmp_path / "cache" / "keras_densenet").glob("found-*.txt")
+    assert line.endswith(f"train/b/2.png, train/b/3.png and 1 more (all in {listed})")
+    assert "not an image that Pillow reads\ttrain/b/4.png\n" in listed.read_text()
 
 
 def test_skip_bad_goes_on_without_it_and_tells_what_was_put_right(bad):
@@ -55,6 +60,7 @@ def test_skip_bad_goes_on_without_it_and_tells_what_was_put_right(bad):
     assert "1 CMYK, turned into RGB: train/b/cmyk.jpg" in splits.notes
     assert "1 16-bit, scaled to 8 bits: train/b/sixteen.png" in splits.notes
     assert "1 EXIF-rotated, turned upright: train/b/turned.jpg" in splits.notes
+    assert "2 passed over, for they are no images: train/b/Thumbs.db, train/b/notes.txt" in splits.notes
     assert any(note.startswith("bad data skipped: 1 animated") for note in splits.notes)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_densenet.data import Pictures, read_images
+from keras_densenet.data import Framing, Pictures, read_images
 from tests.data.pictures import picture
 
 
@@ -54,7 +54,7 @@ def test_photos_lose_their_rim_as_in_imagenets_evaluation(tmp_path):
     pixels[16:-16, 16:-16] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert (read_images([tmp_path / "a.png"], (224, 224, 3)) == 200).all()
-    assert (read_images([tmp_path / "a.png"], (224, 224, 3), crop=1)[0, 0, 0] == 0).all()
+    assert (read_images([tmp_path / "a.png"], Framing((224, 224), 3, crop_pct=1))[0, 0, 0] == 0).all()
 
 
 def test_a_large_jpeg_decodes_to_what_its_pixels_would(tmp_path):
@@ -75,7 +75,7 @@ def test_pictures_are_an_array_that_is_decoded_when_asked_for(tmp_path):
     arrays = np.stack([picture(seed) for seed in range(5)])
     for seed, pixels in enumerate(arrays):
         Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
-    pictures = Pictures(np.array([str(tmp_path / f"{seed}.png") for seed in range(5)], object), (20, 24), 3)
+    pictures = Pictures(np.array([str(tmp_path / f"{seed}.png") for seed in range(5)], object), Framing((20, 24), 3))
     assert pictures.shape == arrays.shape
     assert pictures.dtype == arrays.dtype
     assert len(pictures) == 5
@@ -83,3 +83,24 @@ def test_pictures_are_an_array_that_is_decoded_when_asked_for(tmp_path):
         np.testing.assert_array_equal(pictures[which], arrays[which])
     np.testing.assert_array_equal(pictures.only(np.array([3, 1]))[:], arrays[[3, 1]])
     np.testing.assert_array_equal(pictures.settled(), arrays)
+
+
+def test_only_exif_turns_an_image(tmp_path):
+    """What XMP says is read by few programs, and not by a server."""
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", xmp=xmp)
+    assert read_images([tmp_path / "a.jpg"], (None, None, 3)).shape == (1, 20, 24, 3)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(300, 200), (90, 400), (50, 40)])
+def test_cut_and_filter_are_those_of_the_published_recipes(shape, interpolation):
+    """torchvision's `Resize(48)` and `CenterCrop(40)`, whose pixels are rounded once or twice."""
+    image = Image.fromarray(picture(3, *shape))
+    factor = 48 / min(shape)
+    new = [max(48, int(side * factor + 1e-9)) for side in image.size]
+    left, top = (round((side - 40) / 2) for side in new)
+    filtered = Image.Resampling[interpolation.upper()]
+    expected = np.asarray(image.resize(new, filtered).crop((left, top, left + 40, top + 40)), "float32")
+    found = read_images([np.asarray(image)], Framing((40, 40), 3, 40 / 48, interpolation))[0]
+    assert np.abs(found - expected).max() <= 1

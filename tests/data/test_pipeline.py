@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_densenet.data import Augmentation, Pictures, Split, evaluation_batches, training_stream
+from keras_densenet.data import Augmentation, Framing, Pictures, Split, evaluation_batches, training_stream
 from tests.data.pictures import write_classes
 
 
@@ -66,7 +66,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(split):
 def test_pictures_on_disk_give_the_batches_of_the_array(tmp_path):
     write_classes(tmp_path / "photos", {"a": 10, "b": 10}, height=40, width=40)
     files = np.array(sorted(map(str, (tmp_path / "photos").rglob("*.png"))), object)
-    pictures = Pictures(files, (40, 40), 3)
+    pictures = Pictures(files, Framing((40, 40), 3))
     for kind in ("none", "imagenet"):
         one, other = (
             _epochs(Split(images, np.arange(20)), 1, seed=1, augmentation=Augmentation(kind))

@@ -79,6 +79,29 @@ def test_computes_in_float32_whatever_the_policy(photo, policy):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16"])
+def test_a_dtype_of_its_own_is_what_it_declares_and_returns(photo, dtype, kind):
+    """16-bit pixels, which float16 does not hold, reach the arithmetic as they are."""
+    mode = {"mean": 30_000.0, "std": 20_000.0} if kind == "uint16" else "torch"
+    image = (photo.astype(kind) * (257 if kind == "uint16" else 1))[None, :60, :60]
+    layer = Preprocess(mode, 40, 0.9, dtype=dtype)
+    declared, found = layer(keras.Input((60, 60, 3), dtype=kind)), layer(image)
+    assert declared.dtype == found.dtype == layer.compute_dtype
+    expected = Preprocess(mode, 40, 0.9)(image)
+    np.testing.assert_allclose(tf.cast(found, "float32"), expected, atol=1e-5 if dtype == "float64" else 0.02)
+
+
+@pytest.mark.parametrize("size", [None, (40, 56)])
+def test_single_images_in_a_pipeline_come_out_as_in_a_batch(photo, size):
+    layer = Preprocess("torch", size)
+    one_by_one = tf.data.Dataset.from_tensors(photo).map(layer).batch(1)
+    np.testing.assert_allclose(next(iter(one_by_one)), layer(photo[None]), atol=1e-5)
+    unknown = tf.data.Dataset.from_generator(lambda: [photo], output_signature=tf.TensorSpec((None, None, 3), "uint8"))
+    np.testing.assert_allclose(next(iter(unknown.map(layer))), layer(photo[None])[0], atol=2e-3)
+    assert layer.compute_output_shape(photo.shape) == layer(photo).shape
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     old=st.tuples(*[st.integers(1, 40)] * 2),
