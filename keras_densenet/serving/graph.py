@@ -107,7 +107,8 @@ class Served:
     def answers_of_keras(self, images):
         """What Keras itself computes from raw images: a dict of probabilities and embedding."""
         copy = copy_of(self.model)
-        embedding, output = keras.Model(copy.input, [copy.layers[-1].input, copy.output]).predict_on_batch(images)
+        network = keras.Model(copy.input, [copy.layers[-1].input, copy.output])
+        embedding, output = (part.numpy() for part in network(images, training=False))
         is_logits = self._activation is keras.activations.linear
         return {"probabilities": self._probabilities(output).numpy() if is_logits else output, "embedding": embedding}
 

@@ -1,20 +1,22 @@
-"""Requests that the server runs before it takes a version into service."""
+"""Requests that the server runs before it takes a version into service, and those that only a check runs."""
 
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.data import read_images
 from keras_densenet.serving.extra import serving_api
+from keras_densenet.serving.samples import sample_files
 
-FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
+WARMUP, FILES = (pathlib.Path("assets.extra", name) for name in ("tf_serving_warmup_requests", "check_requests"))
 
 
 def write_warmup(served, folder, name, batch_sizes):
-    """Writes a request for each signature and batch size.
+    """Writes a request for each signature and batch size, and apart from them one of `sample_files`.
 
-    The request of one image has random pixels and comes with what Keras answers to it, which the server ignores and
-    `check_saved_model` compares with.
+    The requests of one image of random pixels and of the files come with what Keras answers to them, which the server
+    ignores and `check_saved_model` compares with. So many files need not be a batch that the server allows.
 
     Args:
         served: a `Served`.
@@ -22,34 +24,48 @@ def write_warmup(served, folder, name, batch_sizes):
         name: of the model.
         batch_sizes: list of ints.
     """
-    logs = serving_api("apis.prediction_log_pb2")
     image = np.random.default_rng(0).integers(0, 256, (1, *served.size, served.model.input_shape[-1])).astype("uint8")
-    expected = served.answers_of_keras(image.astype("float32"))
-    file = tf.io.encode_png(image[0]).numpy()
-    path = pathlib.Path(folder, FILE)
-    path.parent.mkdir(exist_ok=True)
+    of_image, sizes = served.answers_of_keras(image.astype("float32")), sorted({*batch_sizes} - {1})
+    files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
+    pathlib.Path(folder, WARMUP).parent.mkdir(exist_ok=True)
+    warmups = []
+    for signature, function in served.signatures.items():
+        # In larger batches one value stands for all, which keeps the file small.
+        if function.input_signature[0].dtype == tf.string:
+            requests = [(file, (size,), {}) for size in (1, *sizes) for file in files[:1]]
+        else:
+            requests = [(image, image.shape, of_image), *((127, (size, *image.shape[1:]), {}) for size in sizes)]
+        warmups += [(signature, *request) for request in requests]
+    _write(served, pathlib.Path(folder, WARMUP), name, warmups)
+    if files:
+        checks = [("image_bytes", files, (len(files),), _of_files(served, files))]
+        _write(served, pathlib.Path(folder, FILES), name, checks)
+
+
+def _of_files(served, files):
+    """What Keras answers to files that Pillow has decoded, as predictions and training see them."""
+    one_by_one = [served.answers_of_keras(read_images([file], served.framing)) for file in files]
+    return {name: np.concatenate([answers[name] for answers in one_by_one]) for name in one_by_one[0]}
+
+
+def _write(served, path, name, requests):
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, function in served.signatures.items():
-            (spec,) = function.input_signature
-            is_file, answers = spec.dtype == tf.string, function.get_concrete_function().structured_outputs
-            for size in sorted({1, *batch_sizes}):
-                log = logs.PredictionLog()
-                request, response = log.predict_log.request, log.predict_log.response
-                request.model_spec.name, request.model_spec.signature_name = name, signature
-                if size == 1:
-                    for key in expected.keys() & answers.keys():
-                        response.outputs[key].CopyFrom(tf.make_tensor_proto(expected[key]))
-                # In larger batches one value stands for all, which keeps the file small.
-                values = file if is_file else image if size == 1 else 127
-                shape = [size] if is_file else [size, *image.shape[1:]]
-                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(values, spec.dtype, shape))
-                writer.write(log.SerializeToString())
+        for signature, values, shape, answers in requests:
+            function = served.signatures[signature]
+            (spec,), outputs = function.input_signature, function.get_concrete_function().structured_outputs
+            log = serving_api("apis.prediction_log_pb2").PredictionLog()
+            request, response = log.predict_log.request, log.predict_log.response
+            request.model_spec.name, request.model_spec.signature_name = name, signature
+            request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(values, spec.dtype, shape))
+            for key in answers.keys() & outputs.keys():
+                response.outputs[key].CopyFrom(tf.make_tensor_proto(answers[key]))
+            writer.write(log.SerializeToString())
 
 
-def read_warmup(folder):
-    """The predict requests of a SavedModel's warm-up file, a list of `(request, response)`."""
+def read_requests(folder, file=WARMUP):
+    """The predict requests of a SavedModel's file, a list of `(request, response)`."""
     logs = serving_api("apis.prediction_log_pb2")
-    path = pathlib.Path(folder, FILE)
+    path = pathlib.Path(folder, file)
     records = tf.data.TFRecordDataset([str(path)]).as_numpy_iterator() if path.is_file() else ()
     logs = [logs.PredictionLog.FromString(record).predict_log for record in records]
     return [(log.request, log.response) for log in logs]

@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from keras_densenet.serving import NativeModel
-from keras_densenet.serving.warmup import read_warmup
+from keras_densenet.serving.warmup import read_requests
 
 
 class Server:
@@ -76,7 +76,7 @@ class Server:
         version = max(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
         if version not in self.versions:
             model = NativeModel(self.folder / str(version))
-            for request, _ in read_warmup(self.folder / str(version)):
+            for request, _ in read_requests(self.folder / str(version)):
                 model.run(request.model_spec.signature_name, _arrays(request))
                 self.warmed += 1
             self.versions[version] = model

@@ -1,12 +1,17 @@
 import json
 import shutil
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 import keras_densenet as kd
-from keras_densenet import serving
+from keras_densenet import serving, training
 from keras_densenet.cli import app
+from keras_densenet.ops import Framing
+from keras_densenet.serving.samples import sample_files
 from tests import tiny
 from tests.serving.conftest import LABELS
 
@@ -19,7 +24,48 @@ def copy(exported, tmp_path):
 def test_a_whole_export_passes_and_its_answers_are_keras(exported):
     report = serving.check_saved_model(exported.folder)
     assert report.deviation.keys() == report.signatures.keys() == report.warm_seconds.keys()
-    assert max(report.deviation.values()) <= 1e-5
+    assert max(value for name, value in report.deviation.items() if name != "image_bytes") <= 1e-5
+
+
+def _sharp(**arguments):
+    """A network whose answers depend much on its pixels."""
+    model = tiny.network(stem="imagenet", **arguments)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([300 * kernel, bias])
+    return model
+
+
+@pytest.mark.parametrize("grey", [False, True], ids=["RGB", "grey"])
+@pytest.mark.parametrize("crop_pct", [None, 0.7], ids=["as usual", "cut more"])
+def test_predictions_and_the_export_say_the_same_of_files_of_every_kind(tmp_path, crop_pct, grey):
+    model = _sharp(input_shape=(19, 16, 1 if grey else 3))
+    model.preprocessing, model.framing = "unit", Framing((19, 16), 1 if grey else 3, crop_pct, "bicubic")
+    model.save(tmp_path / "model.keras")
+    folder = kd.export_saved_model(keras.models.load_model(tmp_path / "model.keras"), tmp_path, "net")
+    files = sample_files((19, 16), 1e6)
+    paths = [tmp_path / str(number) for number in range(len(files))]
+    for path, file in zip(paths, files, strict=True):
+        path.write_bytes(file)
+    network, _ = training.load_model(tmp_path / "model.keras")
+    predicted = np.array([row for _, row in training.predict(network, paths)])
+    native = serving.NativeModel(folder)
+    served = native.run("image_bytes", {"image_bytes": np.array(files, object)})
+    native.close()
+    assert served["ok"].all()
+    assert np.ptp(predicted, 0).max() > 0.1  # what is cut out matters
+    np.testing.assert_allclose(served["probabilities"], predicted, atol=0.02)
+    assert serving.check_saved_model(folder).deviation["image_bytes"] <= 0.02
+
+
+def test_a_graph_that_cuts_files_otherwise_than_predictions_is_found(tmp_path, monkeypatch):
+    def stretch(image, box, size, interpolation):
+        return tf.cast(tf.image.resize(image, size), tf.uint8)
+
+    model = _sharp()
+    monkeypatch.setattr("keras_densenet.ops.resize_box", stretch)
+    folder = kd.export_saved_model(model, tmp_path, "net", preprocessing=keras.layers.Rescaling(1 / 255))
+    with pytest.raises(ValueError, match=r"probabilities of image_bytes deviates from Keras' by"):
+        serving.check_saved_model(folder)
 
 
 def test_a_changed_a_missing_and_a_new_file_are_found(copy):

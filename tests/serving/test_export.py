@@ -23,11 +23,11 @@ from tests.serving.files import encode
 ALLOWED = """
     Abs Add AddV2 All Any Assert AssignVariableOp AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Cast ConcatV2
     ConcatenateDataset Const Conv2D DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims
-    ExtractJpegShape Fill FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If
+    ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If
     IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Min Minimum
     Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod Range ReadVariableOp RealDiv Relu Reshape
     ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
-    Softmax Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMatch StridedSlice StringFormat StringJoin
+    Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice StringFormat StringJoin
     StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack
     VarHandleOp VarIsInitializedOp Where ZerosLike
 """
@@ -167,7 +167,7 @@ def test_configuration_that_is_there_is_kept_and_its_batch_sizes_are_warmed(expo
     found = [(model.name, model.base_path) for model in config.model_config_list.config]
     assert found == [("one", "/models/one"), ("two", "/models/two")]
     assert "allowed_batch_sizes: 3" in (tmp_path / "batching.config").read_text()
-    requests = [request for request, _ in serving.warmup.read_warmup(folder)]
+    requests = [request for request, _ in serving.warmup.read_requests(folder)]
     assert sorted({next(iter(request.inputs.values())).tensor_shape.dim[0].size for request in requests}) == [1, 3]
 
 
@@ -216,13 +216,16 @@ def test_a_killed_export_leaves_only_complete_versions(tmp_path):
 import os, signal, sys, time
 import keras_densenet as kd
 from tests import tiny
+os.mkdir(sys.argv[1] + "/net")
 for seed in range(10):
     child = os.fork()
     if child == 0:
         model = tiny.network()
         while True:
             kd.export_saved_model(model, sys.argv[1], "net")
-    time.sleep(1 + 2 * (seed * 0.618 % 1))
+    while len([name for name in os.listdir(sys.argv[1] + "/net") if name.isdecimal()]) <= seed:
+        time.sleep(0.05)
+    time.sleep(2 * (seed * 0.618 % 1))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 """
