@@ -105,7 +105,7 @@ def resize_box(image, box, size, interpolation):
             images=pixels,
             size=tf.stack(lines),
             scale=tf.stack(scale),
-            translation=tf.stack([-y[0] * scale[0], -x[0] * scale[1]]),
+            translation=tf.stack([y[0] * scale[0], x[0] * scale[1]]) * -1.0,
             kernel_type=KERNELS[interpolation],
             antialias=True,
         )

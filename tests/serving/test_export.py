@@ -27,8 +27,8 @@ ALLOWED = """
     IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Min Minimum
     Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod Range ReadVariableOp RealDiv Relu Reshape
     ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
-    Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice StringFormat StringJoin
-    StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack
+    Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice StringFormat
+    StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack
     VarHandleOp VarIsInitializedOp Where ZerosLike
 """
 
