@@ -37,7 +37,7 @@ class FoldedImageNetStem(_Folded, ImageNetStem):
         shape = (self.kernel_size, self.kernel_size, channels_of(input_shape, self), self.filters)
         self.kernel, self.bias = self.add_constant("conv_kernel", *shape), self.add_constant("conv_bias", self.filters)
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return tf.nn.relu(tf.nn.bias_add(self.convolve(inputs), self.bias))
 
 
@@ -65,7 +65,7 @@ class FoldedDenseBlock(_Folded, DenseBlock):
             self.add_constant(f"{name}conv2_kernel", 3, 3, width, k),
         )
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return ops.folded_dense_block(inputs, [ops.FoldedWeights(*map(tf.convert_to_tensor, h)) for h in self.h])
 
 
@@ -78,7 +78,7 @@ class FoldedTransition(_Folded, Transition):
         self.affine = self.add_affine("", channels)
         self.kernel = self.add_constant("conv_kernel", 1, 1, channels, self.kept_channels(channels))
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
         return ops.transition(ops.folded_norm_relu(inputs, scale, shift), kernel)
 
@@ -90,5 +90,5 @@ class FoldedHead(_Folded, Head):
     def build(self, input_shape):
         self.affine = self.add_affine("", channels_of(input_shape, self))
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return ops.folded_norm_relu(inputs, *map(tf.convert_to_tensor, self.affine))
