@@ -175,6 +175,9 @@ class DenseNetModel(keras.Model):
         return self._call_of(layer).output_tensors[0]
 
 
+keras.saving.get_custom_objects()["DenseNetModel"] = DenseNetModel  # as Keras calls it in legacy `.h5` files
+
+
 def DenseNet(
     blocks: Sequence[int] | None = None,
     depth: int | None = None,

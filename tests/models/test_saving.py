@@ -54,6 +54,26 @@ def test_fresh_process_loads_every_kind_and_gives_the_same_outputs(tmp_path):
         np.testing.assert_array_equal(outputs[name], values, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    "kind", ["as it is", "compiled", "folded", "with preprocessing", "pyramid", "inside another model"]
+)
+def test_a_legacy_file_of_keras_loads_too(kind, tmp_path):
+    model = randomise(network())
+    if kind == "compiled":
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.train_on_batch(IMAGES, np.array([1, 2]))
+    elif kind == "inside another model":
+        model = keras.Sequential([keras.Input((9, 8, 3)), model])
+    elif kind == "pyramid":
+        model = kd.feature_pyramid(model)
+    elif kind != "as it is":
+        model = kd.fold(model) if kind == "folded" else model.with_preprocessing("torch")
+    model.save(tmp_path / "model.h5")
+    again = keras.models.load_model(tmp_path / "model.h5")
+    assert isinstance(again, kd.DenseNetModel) == isinstance(model, kd.DenseNetModel)
+    tf.nest.map_structure(np.testing.assert_array_equal, again(IMAGES), model(IMAGES))
+
+
 def test_saved_model_holds_only_registered_layers(tmp_path):
     network(stem="imagenet").save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
