@@ -15,22 +15,22 @@ from keras_densenet.layers.stems import ImageNetStem
 from keras_densenet.layers.transition import Transition
 
 
-class _Folded:
-    """Adds constant weights."""
+class Folded(keras.layers.Layer):
+    """What the inference forms share: constant weights."""
 
-    def add_affine(self, name, channels):
+    def add_affine(self, name: str, channels: int) -> tuple[keras.Variable, ...]:
         """Adds a reader's `(scale, shift)`, which mixed precision leaves in float32."""
         return tuple(
             self.add_weight(name=name + part, shape=(channels,), trainable=False, autocast=False)
             for part in ("scale", "shift")
         )
 
-    def add_constant(self, name, *shape):
+    def add_constant(self, name: str, *shape: int) -> keras.Variable:
         return self.add_weight(name=name, shape=shape, trainable=False)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedImageNetStem(_Folded, ImageNetStem):
+class FoldedImageNetStem(Folded, ImageNetStem):
     """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`."""
 
     def build(self, input_shape):
@@ -42,7 +42,7 @@ class FoldedImageNetStem(_Folded, ImageNetStem):
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedDenseBlock(_Folded, DenseBlock):
+class FoldedDenseBlock(Folded, DenseBlock):
     """`DenseBlock` for inference.
 
     Weights of the l-th layer: `layer{l}_scale`, `layer{l}_shift`, `layer{l}_conv1_kernel`, and with a bottleneck
@@ -70,7 +70,7 @@ class FoldedDenseBlock(_Folded, DenseBlock):
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedTransition(_Folded, Transition):
+class FoldedTransition(Folded, Transition):
     """`Transition` for inference: `scale`, `shift`, `conv_kernel`."""
 
     def build(self, input_shape):
@@ -84,7 +84,7 @@ class FoldedTransition(_Folded, Transition):
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedHead(_Folded, Head):
+class FoldedHead(Folded, Head):
     """`Head` for inference: `scale`, `shift`."""
 
     def build(self, input_shape):
