@@ -14,7 +14,7 @@ Network = str | Mapping[str, Any] | Architecture | DenseNetModel
 """A name, arguments of `DenseNet`, its plan, or a built one."""
 
 # Arguments of DenseNet, and those of them that cost nothing.
-_FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name"}
+_FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name", "prefix"}
 _ARGUMENTS = set(inspect.signature(DenseNet).parameters)
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 

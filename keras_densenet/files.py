@@ -12,6 +12,8 @@ import tempfile
 def written_beside(path):
     """Lets the caller write a file or folder beside `path`, and renames it to `path` when that went well.
 
+    Who may read it is what `open` and `mkdir` would have given, whatever the library that writes it thinks.
+
     Args:
         path: where the file or folder shall appear; its parent is made. A file that is there is replaced, a folder
             must not be there.
@@ -27,7 +29,22 @@ def written_beside(path):
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = pathlib.Path(folder) / path.name
         yield beside
+        _set_modes(beside, path)
         os.replace(beside, path)
+
+
+def _set_modes(beside, path):
+    if path.is_file():
+        shutil.copymode(path, beside)
+        return
+    probe = beside.with_name(f"{beside.name}.mode")
+    probe.touch()
+    file = probe.stat().st_mode
+    probe.unlink()
+    probe.mkdir()
+    folder = probe.stat().st_mode
+    for each in (beside, *beside.rglob("*")):
+        each.chmod(folder if each.is_dir() else file)
 
 
 @contextlib.contextmanager

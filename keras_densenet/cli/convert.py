@@ -34,6 +34,7 @@ def convert(
     out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors or .pth.")],
     layout: Annotated[str, typer.Option(help="keras_densenet, torchvision or keras.")] = "keras_densenet",
     classes: Annotated[int | None, typer.Option(help="Of the source's classifier. Default: as published.")] = None,
+    network: Annotated[str | None, typer.Option(help="Which of several networks in the source.")] = None,
     top: Annotated[bool, typer.Option(help="Whether to convert the classifier.")] = True,
 ):
     """Turn weights of Keras, torchvision, timm or keras-hub into this package's, or into theirs.
@@ -43,8 +44,8 @@ def convert(
     check_target(out, layout)
     arguments = {"include_top": top} | ({"classes": classes} if classes else {})
     with console.status("building the network ..."):
-        network = kd.create_model(model, **arguments)
+        built = kd.create_model(model, **arguments)
     with console.status("converting ..."):
-        kd.load_weights(network, source)
-        kd.save_weights(network, out, layout)
+        kd.load_weights(built, source, network=network)
+        kd.save_weights(built, out, layout)
     console.print(f"{source} is now {out} in the layout of {layout}", highlight=False)

@@ -21,6 +21,9 @@ class Norm(NamedTuple):
 class PaperLayer(keras.layers.Layer):
     """A layer with the paper's conventions, whose weights are saved under their names.
 
+    A layer computes in `forward`, which gets floats; Keras' `call` also takes the integers that pixels are. Keras and
+    TensorFlow both know every variable, wherever the layer keeps it.
+
     Args:
         momentum: of the moving statistics.
         epsilon: added to variances.
@@ -34,6 +37,24 @@ class PaperLayer(keras.layers.Layer):
             raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
         self.momentum, self.epsilon = momentum, epsilon
         self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        training = training and inputs.shape[0] != 0  # an empty batch has no statistics
+        return self.forward(keras.ops.cast(inputs, self.compute_dtype), training)
+
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
+        """What the layer computes, from inputs of its `compute_dtype`."""
+        raise NotImplementedError
+
+    def add_weight(self, *args: Any, **options: Any) -> keras.Variable:
+        variable = super().add_weight(*args, **options)
+        self._track_trackable(variable, variable.name)  # in lists of tuples, Keras does not tell TensorFlow
+        return variable
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, keras.random.SeedGenerator):  # nor of its state, which is no weight
+            self._track_trackable(value.state.value, f"{name}_state", overwrite=True)
 
     def add_kernel(self, name: str, shape: Shape) -> keras.Variable:
         """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out)))."""

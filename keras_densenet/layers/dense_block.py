@@ -83,7 +83,7 @@ class DenseBlock(PaperLayer):
             self.add_kernel(f"{name}_conv2_kernel", (3, 3, width, k)),
         )
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         weights = [ops.LayerWeights(*map(tf.convert_to_tensor, h)) for h in self.h]
         if not training:
             return ops.dense_block_inference(inputs, weights, self.epsilon, self._moving_statistics())

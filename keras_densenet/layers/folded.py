@@ -15,34 +15,34 @@ from keras_densenet.layers.stems import ImageNetStem
 from keras_densenet.layers.transition import Transition
 
 
-class _Folded:
-    """Adds constant weights."""
+class Folded(keras.layers.Layer):
+    """What the inference forms share: constant weights."""
 
-    def add_affine(self, name, channels):
+    def add_affine(self, name: str, channels: int) -> tuple[keras.Variable, ...]:
         """Adds a reader's `(scale, shift)`, which mixed precision leaves in float32."""
         return tuple(
             self.add_weight(name=name + part, shape=(channels,), trainable=False, autocast=False)
             for part in ("scale", "shift")
         )
 
-    def add_constant(self, name, *shape):
+    def add_constant(self, name: str, *shape: int) -> keras.Variable:
         return self.add_weight(name=name, shape=shape, trainable=False)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedImageNetStem(_Folded, ImageNetStem):
+class FoldedImageNetStem(Folded, ImageNetStem):
     """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`."""
 
     def build(self, input_shape):
         shape = (self.kernel_size, self.kernel_size, channels_of(input_shape, self), self.filters)
         self.kernel, self.bias = self.add_constant("conv_kernel", *shape), self.add_constant("conv_bias", self.filters)
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return tf.nn.relu(tf.nn.bias_add(self.convolve(inputs), self.bias))
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedDenseBlock(_Folded, DenseBlock):
+class FoldedDenseBlock(Folded, DenseBlock):
     """`DenseBlock` for inference.
 
     Weights of the l-th layer: `layer{l}_scale`, `layer{l}_shift`, `layer{l}_conv1_kernel`, and with a bottleneck
@@ -65,12 +65,12 @@ class FoldedDenseBlock(_Folded, DenseBlock):
             self.add_constant(f"{name}conv2_kernel", 3, 3, width, k),
         )
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return ops.folded_dense_block(inputs, [ops.FoldedWeights(*map(tf.convert_to_tensor, h)) for h in self.h])
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedTransition(_Folded, Transition):
+class FoldedTransition(Folded, Transition):
     """`Transition` for inference: `scale`, `shift`, `conv_kernel`."""
 
     def build(self, input_shape):
@@ -78,17 +78,17 @@ class FoldedTransition(_Folded, Transition):
         self.affine = self.add_affine("", channels)
         self.kernel = self.add_constant("conv_kernel", 1, 1, channels, self.kept_channels(channels))
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
         return ops.transition(ops.folded_norm_relu(inputs, scale, shift), kernel)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class FoldedHead(_Folded, Head):
+class FoldedHead(Folded, Head):
     """`Head` for inference: `scale`, `shift`."""
 
     def build(self, input_shape):
         self.affine = self.add_affine("", channels_of(input_shape, self))
 
-    def call(self, inputs):
+    def forward(self, inputs, training):
         return ops.folded_norm_relu(inputs, *map(tf.convert_to_tensor, self.affine))

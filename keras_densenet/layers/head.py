@@ -31,7 +31,7 @@ class Head(PaperLayer):
         self.norm = self.add_norm("norm", channels)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         return self.norm_relu(inputs, self.norm, training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

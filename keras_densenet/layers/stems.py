@@ -65,7 +65,7 @@ class CifarStem(Stem):
 
     kernel_size = 3
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         return keras.ops.conv(inputs, self.kernel, padding="same", data_format="channels_last")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -102,7 +102,7 @@ class ImageNetStem(Stem):
         super().build(input_shape)
         self.norm = self.add_norm("norm", self.filters)
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         return self.norm_relu(self.convolve(inputs), self.norm, training)
 
     def convolve(self, images: Tensor) -> Tensor:
@@ -127,6 +127,10 @@ class StemPool(keras.layers.Layer):
 
     Source: the paper, table 1.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.stem_pool_in_training(inputs) if training else ops.stem_pool(inputs)

@@ -49,7 +49,7 @@ class Transition(PaperLayer):
         self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, self.kept_channels(channels)))
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         self._check_size(inputs.shape)
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
         y = self.norm_relu(inputs, self.norm, training)

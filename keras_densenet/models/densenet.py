@@ -1,6 +1,5 @@
 """DenseNet: the layers put together into a functional model."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.models.stages import node_of, stage_nodes
 from keras_densenet.ops import Framing
 from keras_densenet.types import Activation, ImageShape, Mode, Path, Size
 from keras_densenet.weights import load_weights
@@ -24,11 +24,17 @@ class DenseNetModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
+    def predict(self, x: Any, *args: Any, **options: Any) -> Any:
+        if getattr(x, "shape", [None])[0] == 0:  # where Keras' own fails
+            return self.predict_on_batch(x)
+        return super().predict(x, *args, **options)
+
     @property
     def architecture(self) -> Architecture:
         """The `Architecture` of this model, read off its layers."""
-        blocks = self._layers_of(layers.DenseBlock)
-        stem, (transition, *_) = self._stem, self._layers_of(layers.Transition) or [None]
+        stages: dict[str, Any] = self.stages
+        blocks = [layer for layer in stages.values() if isinstance(layer, layers.DenseBlock)]
+        stem, transition, classifier = stages["stem"], stages.get("transition1"), stages.get("classifier")
         return Architecture(
             blocks=tuple(block.num_layers for block in blocks),
             growth_rate=blocks[0].growth_rate,
@@ -37,9 +43,20 @@ class DenseNetModel(keras.Model):
             stem="imagenet" if isinstance(stem, layers.ImageNetStem) else "cifar",
             stem_channels=stem.filters,
             dropout_rate=blocks[0].dropout_rate,
-            classes=self.layers[-1].units if isinstance(self.layers[-1], keras.layers.Dense) else None,
-            input_shape=tuple(self._call_of(stem).input_tensors[0].shape[1:]),
+            classes=classifier and classifier.units,
+            input_shape=tuple(node_of(self, stem).input_tensors[0].shape[1:]),
         )
+
+    @property
+    def stages(self) -> dict[str, keras.Layer]:
+        """The network's layers by the names of its stages, "stem", "block1", "transition1", ..., "head", "classifier".
+
+        They are told apart by their classes and their place in the graph; what they are called does not matter, nor
+        what else stands before the stem or behind the head.
+        """
+        found = {name: node.operation for name, node in stage_nodes(self).items()}
+        last = self.layers[-1]
+        return {**found, "classifier": last} if isinstance(last, keras.layers.Dense) else found
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
@@ -49,11 +66,12 @@ class DenseNetModel(keras.Model):
         before the transition's BN); the last level is the head's, BN - ReLU over the last block. A CIFAR network has
         P0, P1 and P2.
         """
-        stem, blocks = self._stem, self._layers_of(layers.DenseBlock)
-        is_imagenet = isinstance(stem, layers.ImageNetStem)
-        outputs = {"P1": self._output_of(stem)} if is_imagenet else {}
-        for level, block in enumerate([*blocks[:-1], self._head], 2 if is_imagenet else 0):
-            outputs[f"P{level}"] = self._output_of(block)
+        nodes = stage_nodes(self)
+        blocks = [node for node in nodes.values() if isinstance(node.operation, layers.DenseBlock)]
+        is_imagenet = isinstance(nodes["stem"].operation, layers.ImageNetStem)
+        outputs = {"P1": nodes["stem"].output_tensors[0]} if is_imagenet else {}
+        for level, node in enumerate([*blocks[:-1], nodes["head"]], 2 if is_imagenet else 0):
+            outputs[f"P{level}"] = node.output_tensors[0]
         return outputs
 
     @property
@@ -62,7 +80,7 @@ class DenseNetModel(keras.Model):
 
         It is saved with the model. Loading published weights sets it; whoever trains may set it.
         """
-        return self._stem.preprocessing
+        return self.stages["stem"].preprocessing
 
     @preprocessing.setter
     def preprocessing(self, mode: Mode | None) -> None:
@@ -73,7 +91,7 @@ class DenseNetModel(keras.Model):
                     f"The weights need preprocessing {mode!r}, but {layer.name!r} in front of the network does "
                     f"{layer.mode!r}: build it with Preprocess({mode!r})"
                 )
-        self._stem.preprocessing = mode
+        self.stages["stem"].preprocessing = mode
 
     @property
     def framing(self) -> Framing:
@@ -88,7 +106,7 @@ class DenseNetModel(keras.Model):
     def framing(self, framing: Framing) -> None:
         if framing_of(self).size not in (None, framing.size):
             raise ValueError(f"framing must be of the model's size {framing_of(self).size}. Received: {framing}")
-        self._stem.framing = {"crop_pct": framing.crop_pct, "interpolation": framing.interpolation}
+        self.stages["stem"].framing = {"crop_pct": framing.crop_pct, "interpolation": framing.interpolation}
 
     @property
     def labels(self) -> list[str] | None:
@@ -182,32 +200,24 @@ class DenseNetModel(keras.Model):
         check_count("classes", classes)
         if pooling not in ("avg", "max"):
             raise ValueError(f'pooling must be "avg" or "max". Received: pooling={pooling!r}')
-        pooled = _pool(self._output_of(self._head), pooling)
-        outputs = _classifier(classes, classifier_activation)(pooled)
+        head = stage_nodes(self)["head"]
+        prefix = head.operation.name.removesuffix("head") if head.operation.name.endswith("head") else ""
+        pooled = _pool(head.output_tensors[0], pooling, prefix)
+        outputs = _classifier(classes, classifier_activation, prefix)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
 
     @property
     def _fronts(self):
         return self._layers_of((layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization))
 
-    @property
-    def _stem(self):
-        return self._layers_of((layers.ImageNetStem, layers.CifarStem))[0]
-
-    @property
-    def _head(self):
-        return self._layers_of(layers.Head)[0]
-
     def _layers_of(self, kind):
         return [layer for layer in self.layers if isinstance(layer, kind)]
 
     def _call_of(self, layer):
-        """The layer's node in this model; `layer.output` is of the first model that the layer was part of."""
-        nodes = itertools.chain.from_iterable(self._nodes_by_depth.values())
-        return next(node for node in nodes if node.operation is layer)
+        return node_of(self, layer)
 
-    def _output_of(self, layer):
-        return self._call_of(layer).output_tensors[0]
+
+keras.saving.get_custom_objects()["DenseNetModel"] = DenseNetModel  # as Keras calls it in legacy `.h5` files
 
 
 def DenseNet(
@@ -227,6 +237,7 @@ def DenseNet(
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
     name: str = "densenet",
+    prefix: str = "",
 ) -> DenseNetModel:
     """Builds any DenseNet of the paper.
 
@@ -252,6 +263,8 @@ def DenseNet(
         classes: classifier outputs.
         classifier_activation: of the classifier; None gives logits.
         name: of the model.
+        prefix: put before the names of all its layers, so that several networks can be parts of one functional model;
+            in a file of `save_weights` they have their names without it.
 
     Returns:
         A `DenseNetModel`, a functional `keras.Model`.
@@ -297,13 +310,13 @@ def DenseNet(
         input_shape=input_shape,
     )
 
-    image = keras.Input(plan.input_shape, name="image") if input_tensor is None else input_tensor
+    image = keras.Input(plan.input_shape, name=f"{prefix}image") if input_tensor is None else input_tensor
     x = image
     for stage in plan.stages:
-        x = _layer(stage, plan)(x)
-    x = _pool(x, "avg" if include_top else pooling)
+        x = _layer(stage, plan, prefix + stage.name)(x)
+    x = _pool(x, "avg" if include_top else pooling, prefix)
     if include_top:
-        x = _classifier(classes, classifier_activation)(x)
+        x = _classifier(classes, classifier_activation, prefix)(x)
     sources = keras.utils.get_source_inputs(image)
     model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
@@ -352,30 +365,30 @@ def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -
     return keras.Model(model.input, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
 
 
-def _layer(stage, plan):
+def _layer(stage, plan, name):
     if stage.kind == "stem":
         stem = layers.ImageNetStem if plan.stem == "imagenet" else layers.CifarStem
-        return stem(stage.out_channels, name=stage.name)
+        return stem(stage.out_channels, name=name)
     if stage.kind == "pool":
-        return layers.StemPool(name=stage.name)
+        return layers.StemPool(name=name)
     if stage.kind == "block":
         return layers.DenseBlock(
-            stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, name=stage.name
+            stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, name=name
         )
     if stage.kind == "transition":
-        return layers.Transition(plan.theta, dropout_rate=plan.dropout_rate, name=stage.name)
-    return layers.Head(name=stage.name)
+        return layers.Transition(plan.theta, dropout_rate=plan.dropout_rate, name=name)
+    return layers.Head(name=name)
 
 
-def _pool(x, pooling):
+def _pool(x, pooling, prefix):
     if pooling is None:
         return x
     kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return kind(name="pool", dtype=_wide_dtype())(x)
+    return kind(name=f"{prefix}pool", dtype=_wide_dtype())(x)
 
 
-def _classifier(classes, activation):
-    return keras.layers.Dense(classes, activation, name="classifier", dtype=_wide_dtype())
+def _classifier(classes, activation, prefix):
+    return keras.layers.Dense(classes, activation, name=f"{prefix}classifier", dtype=_wide_dtype())
 
 
 def _wide_dtype():

@@ -22,7 +22,9 @@ def transition(x, kernel, dropout=None):
     """
     if None in x.shape[1:3]:  # XLA leaves this out
         message = "The image has become too small for the 2x2 pool of a transition"
-        tf.debugging.assert_greater_equal(tf.reduce_min(tf.shape(x)[1:3]), 2, message)
+        enough = tf.debugging.assert_greater_equal(tf.reduce_min(tf.shape(x)[1:3]), 2, message)
+        with tf.control_dependencies([enough] if enough is not None else []):  # None: it was checked eagerly
+            x = tf.identity(x)  # or what follows may fail first, of shapes that nobody gave
     if dropout is None:
         return convolve(average_pool(x), kernel)
     return average_pool(dropout(convolve(x, kernel), 0))

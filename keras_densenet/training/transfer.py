@@ -25,13 +25,13 @@ def freeze(model: DenseNetModel, until: str | None = "all") -> DenseNetModel:
     Raises:
         ValueError: for a stage that the model does not have.
     """
-    stages = [stage.name for stage in model.architecture.stages]
+    stages = {name: layer for name, layer in model.stages.items() if name != "classifier"}
     if until not in (None, "all", *stages):
         raise ValueError(f'until must be None, "all" or one of {", ".join(stages)}. Received: until={until!r}')
-    count = 0 if until is None else len(stages) if until == "all" else stages.index(until) + 1
+    count = 0 if until is None else len(stages) if until == "all" else [*stages].index(until) + 1
     model.trainable = True
-    for index, name in enumerate(stages):
-        model.get_layer(name).trainable = index >= count
+    for index, layer in enumerate(stages.values()):
+        layer.trainable = index >= count
     return model
 
 

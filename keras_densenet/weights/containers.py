@@ -37,7 +37,10 @@ def opened(path):
         raise FileNotFoundError(f"There is no weights file {str(path)!r}: give a path, or a name from list_weights()")
     with contextlib.ExitStack() as stack:
         try:
-            yield {name: tensor for file in _files(path) for name, tensor in _READERS[file.suffix](file, stack).items()}
+            found = [_READERS[file.suffix](file, stack) for file in _files(path)]
+            if twice := [name for name in found[0] if any(name in other for other in found[1:])]:
+                raise OSError(f"more than one of its files holds {twice[0]}")
+            yield {name: tensor for tensors in found for name, tensor in tensors.items()}
         except (OSError, RuntimeError, KeyError, zipfile.BadZipFile) as error:
             reason = str(error).split("\n")[0]
             raise ValueError(

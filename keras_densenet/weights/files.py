@@ -1,6 +1,5 @@
 """Loading weights from anywhere, and saving them for anywhere."""
 
-import dataclasses
 import os
 import re
 
@@ -8,8 +7,9 @@ import keras
 import numpy as np
 
 from keras_densenet.files import written_beside
+from keras_densenet.layers.folded import Folded
 from keras_densenet.types import Path
-from keras_densenet.weights import catalogue, containers, layouts
+from keras_densenet.weights import catalogue, containers, hdf5, layouts, networks
 from keras_densenet.weights.download import fetch
 
 _ENDINGS = {
@@ -19,7 +19,9 @@ _ENDINGS = {
 }
 
 
-def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) -> list[str]:
+def load_weights(
+    model: keras.Model, source: Path, skip_mismatch: bool = False, network: str | None = None
+) -> list[str]:
     """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
 
     Names, shapes and values are all checked first. Statistics that a foreign file keeps for every reader are turned
@@ -34,6 +36,8 @@ def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) 
             package, `.h5` or `.weights.h5` of keras.applications, `.safetensors` or `.pth` of torchvision or timm,
             or the folder of a keras-hub preset.
         skip_mismatch: whether to leave out the classifier and the stem's kernel where they have another shape.
+        network: which of several networks in one file: the name of an inner model, or what the names of its tensors
+            begin with there. An error lists them. Default: the only one.
 
     Returns:
         The names of the model's weights that were left out, a list.
@@ -43,8 +47,8 @@ def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) 
         ImportError: if an optional library is needed; says which.
         OSError: if a download fails; says where from, where to, and what to do.
         TypeError: if `model` is no DenseNet, or a folded one.
-        ValueError: if nothing is published for the model, or the file is damaged or of another network; the model is
-            then as it was.
+        ValueError: if nothing is published for the model, the file is damaged, of another network or of more than one,
+            or the model is quantised or has LoRA adapters; the model is then as it was.
 
     Example:
         >>> keras_densenet.load_weights(model, "timm:densenet161.tv_in1k")
@@ -53,15 +57,17 @@ def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) 
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
         raise ValueError(f"weights must be None, a name from list_weights() or a path. Received: weights={source!r}")
     plan, variables = _network(model)
+    _check_plain(model, "Load weights before quantize or enable_lora")
     path = os.fspath(source)
     if checkpoint := catalogue.find(path, plan):
         if plan.classes and not skip_mismatch:
             _check_classes(plan.classes, checkpoint.classes, checkpoint.name)
         path = fetch(checkpoint)
     with containers.opened(path) as stored:
-        values, layout, skipped = _read(stored, plan, variables, path, skip_mismatch)
-    if layout != layouts.OURS:
-        values = layouts.share_statistics(values, layouts.LAYOUTS[layout].epsilon, _epsilon(model))
+        found = networks.find(stored, plan, path, network)
+        values, skipped = _read(found, plan, variables, path, skip_mismatch)
+    if found.layout != layouts.OURS:
+        values = layouts.share_statistics(values, layouts.LAYOUTS[found.layout].epsilon, _epsilon(model))
     if checkpoint:
         model.preprocessing, known = checkpoint.preprocessing, model.framing
         crop_pct, interpolation = checkpoint.crop_pct or known.crop_pct, checkpoint.interpolation or known.interpolation
@@ -74,6 +80,8 @@ def load_weights(model: keras.Model, source: Path, skip_mismatch: bool = False) 
 def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> None:
     """Writes a DenseNet's weights for this package or another framework, in float32.
 
+    What a layout has no place for is refused, but for LoRA adapters, which become part of the classifier's kernel.
+
     Args:
         model: a `DenseNetModel`.
         path: of the file; one that is there is replaced.
@@ -84,19 +92,28 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
     Raises:
         ImportError: if an optional library is needed; says which.
         TypeError: if `model` is no DenseNet, or a folded one.
-        ValueError: for an unknown layout or another ending.
+        ValueError: for an unknown layout, another ending, or weights that cannot be written so that they come back.
     """
     check_target(path, layout)
     plan, variables = _network(model)
+    values = {name: np.asarray(variable.numpy(), "float64") for name, variable in variables.items()}
+    _check_finite(values)
     if layout == layouts.OURS:
         with written_beside(path) as beside:
             model.save_weights(beside)
+            hdf5.name_layers(beside, _names_in_file(model))
         return
+    _check_plain(model, f"layout={layout!r} has no quantised weights: save them before quantize", lora=True)
+    _check_complete(model, variables, layout)
+    if plan.classes:
+        values["classifier/kernel"] = np.asarray(keras.ops.convert_to_numpy(model.stages["classifier"].kernel))
     theirs = layouts.LAYOUTS[layout]
-    values = {name: np.asarray(variable.numpy(), "float64") for name, variable in variables.items()}
     values = layouts.spread_statistics(values, _epsilon(model), theirs.epsilon)
     arrays = {there: theirs.there(values[here]) for there, here in layouts.names(plan, layout).items()}
-    containers.write(path, {name: np.ascontiguousarray(array, "float32") for name, array in arrays.items()})
+    with np.errstate(over="ignore"):
+        arrays = {name: np.ascontiguousarray(array, "float32") for name, array in arrays.items()}
+    _check_finite(arrays)
+    containers.write(path, arrays)
 
 
 def check_target(path, layout):
@@ -110,24 +127,60 @@ def check_target(path, layout):
 
 def _network(model):
     """The architecture and `{"block1/layer1_norm1_gamma": variable, ...}`, without what stands before the stem."""
-    plan = getattr(model, "architecture", None)
-    names = layouts.names(plan, layouts.OURS) if plan else {}
-    layers = getattr(model, "layers", [])
-    variables = {f"{layer.name}/{v.name}": v for layer in layers for v in layer.weights}
-    if not names or names.keys() - variables.keys():
+    plan, stages = getattr(model, "architecture", None), getattr(model, "stages", {})
+    if not plan or any(isinstance(layer, Folded) for layer in stages.values()):
         kind = "folded one" if plan else type(model).__name__
         raise TypeError(f"Weights go into and out of a DenseNet of this package that is not folded. Received: a {kind}")
+    variables = {f"{name}/{v.name}": v for name, layer in stages.items() for v in layer.weights}
+    names = layouts.names(plan, layouts.OURS)
+    if missing := [name for name in names if name not in variables]:
+        raise ValueError(
+            f"The model must have all weights of a DenseNet. Received: {model.name!r} without {missing[0]}"
+        )
     return plan, {name: variables[name] for name in names}
 
 
+def _names_in_file(model):
+    """`{a stage's layer: the stage}` where they differ, so that a file has the same names whatever the layers' are."""
+    stages = {layer.name: name for name, layer in model.stages.items() if layer.name != name}
+    taken = {layer.name for layer in model.layers if layer.weights} - stages.keys()
+    return {} if taken & set(stages.values()) else stages
+
+
 def _epsilon(model):
-    return model.get_layer("head").epsilon
+    epsilons = {layer.epsilon for layer in model.stages.values() if hasattr(layer, "epsilon")}
+    if len(epsilons) > 1:
+        raise ValueError(f"Other layouts have one epsilon for all layers. Received: {sorted(epsilons)}")
+    return epsilons.pop()
 
 
-def _read(stored, plan, variables, path, skip_mismatch):
-    """Checks and reads what a network needs: `({name: float64 array}, layout, names that are left out)`."""
-    stored = {layouts.canonical(name): tensor for name, tensor in stored.items()}
-    layout, names = _layout_of(stored, plan, path)
+def _check_plain(model, what_to_do, lora=False):
+    for layer in model.stages.values():
+        quantised = getattr(layer, "quantization_mode", None)
+        if quantised or (getattr(layer, "lora_enabled", False) and not lora):
+            raise ValueError(
+                f"{what_to_do}. Received: layer {layer.name!r} {f'in {quantised}' if quantised else 'with LoRA'}"
+            )
+
+
+def _check_complete(model, variables, layout):
+    written = {id(variable) for variable in variables.values()}
+    rest = [v.path for v in model.weights if id(v) not in written and not v.name.startswith("lora_kernel_")]
+    if rest:
+        raise ValueError(
+            f"layout={layout!r} has places for a DenseNet alone, up to one Dense layer as its classifier. "
+            f"Received: {model.name!r} with {', '.join(rest[:3])}"
+        )
+
+
+def _check_finite(values):
+    if wrong := [name for name, array in values.items() if not np.isfinite(array).all()]:
+        raise ValueError(f"Weights must be finite numbers, in float32 too. Received: {', '.join(wrong[:3])}")
+
+
+def _read(found, plan, variables, path, skip_mismatch):
+    """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
+    layout, names, stored, prefix = found
     theirs, values, skipped = layouts.LAYOUTS[layout], {}, []
     bias = next(stored.get(there) for there, here in names.items() if here == "classifier/bias")
     if plan.classes and bias is not None and len(bias.shape) == 1 and not skip_mismatch:
@@ -140,28 +193,18 @@ def _read(stored, plan, variables, path, skip_mismatch):
         found = None if tensor is None else tuple(tensor.shape)
         is_grey = here == "stem/conv_kernel" and found == theirs.shape((*shape[:2], 3, shape[3])) and shape[2] == 1
         if is_grey or found == theirs.shape(shape):
-            array = theirs.here(_checked(tensor, there, here, path))
+            array = theirs.here(_checked(tensor, prefix + there, here, path))
             values[here] = array.sum(2, keepdims=True) if is_grey else array
         elif skip_mismatch and here in ("stem/conv_kernel", "classifier/kernel", "classifier/bias"):
             skipped.append(here)
         else:
             raise ValueError(
-                f"{path!r} holds the weights of another network: this one needs {there} of shape "
+                f"{path!r} holds the weights of another network: this one needs {prefix}{there} of shape "
                 f"{theirs.shape(shape)}. Received: {found or 'no such tensor'}"
             )
     if extra := [name for name in stored if name not in names and not _may_be_there(name, layout)]:
         raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
-    return values, layout, skipped
-
-
-def _layout_of(stored, plan, path):
-    """The layout most of whose names are there, and its names, with a classifier's in any case."""
-    plan = dataclasses.replace(plan, classes=plan.classes or 1)
-    tables = {layout: layouts.names(plan, layout) for layout in layouts.LAYOUTS}
-    layout = max(tables, key=lambda layout: len(tables[layout].keys() & stored.keys()))
-    if not tables[layout].keys() & stored.keys():
-        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(tables)}")
-    return layout, tables[layout]
+    return values, skipped
 
 
 def _check_classes(classes, found, source):
@@ -174,7 +217,9 @@ def _check_classes(classes, found, source):
 
 def _checked(tensor, there, here, path):
     if tensor.dtype.kind != "f" and tensor.dtype.name != "bfloat16":
-        raise ValueError(f"{there} in {path!r} must hold floating-point numbers. Received: {tensor.dtype}")
+        raise ValueError(
+            f"{there} in {path!r} must hold floating-point numbers, not quantised ones. Received: {tensor.dtype}"
+        )
     array = np.asarray(tensor[()], "float64")
     if not np.isfinite(array).all():
         raise ValueError(f"{there} in {path!r} holds values that are not finite: the file is damaged")

@@ -13,10 +13,11 @@ def read_tensors(file):
         file: an `h5py.File`, of Keras 3 (`.weights.h5`) or of the legacy format (`.h5`).
 
     Returns:
-        `{"layer/tensor": h5py.Dataset}`; optimizer and seeds are left out.
+        `{"layer/tensor": h5py.Dataset}`, and `{"model/layer/tensor": ...}` for models in models; optimizer and seeds
+        are left out.
 
     Raises:
-        OSError: if the file links to other files, which is never followed.
+        OSError: if the file links to other files, which is never followed, or two tensors have one name.
     """
     # What these callbacks return ends the visit; what they raise h5py does not always pass on.
     if place := file.visititems_links(lambda place, link: None if isinstance(link, h5py.HardLink) else place):
@@ -24,13 +25,30 @@ def read_tensors(file):
     places, found = [], {}
     file.visititems(lambda place, item: places.append(place) if isinstance(item, h5py.Dataset) else None)
     is_legacy = "model_weights" in file or any(name.startswith("layer_names") for name in file.attrs)
+    scopes = {} if is_legacy else _keras3_scopes(file, places)
     for place in places:
         dataset = file[place]
         if dataset.external or dataset.is_virtual:
             raise OSError(f"the data of {place} lies in another file, which is not read")
-        if name := _legacy_name(place) if is_legacy else _keras3_name(place, dataset):
+        if name := _legacy_name(place) if is_legacy else _keras3_name(place, dataset, scopes):
+            if name in found:
+                raise OSError(f"{found[name].name} and {dataset.name} are both {name}")
             found[name] = dataset
     return found
+
+
+def name_layers(path, names):
+    """Changes the names that a file of Keras 3 gives layers; Keras itself goes by their places and ignores them.
+
+    Args:
+        path: of the file.
+        names: `{name in the file: other name}`, for layers that are in no inner model.
+    """
+    with h5py.File(path, "r+") as file:
+        for layer in file["layers"].values():
+            known = layer["vars"].attrs if "vars" in layer else {}
+            if known.get("name") in names:
+                known["name"] = names[known["name"]]
 
 
 def write_legacy(path, tensors):
@@ -51,20 +69,21 @@ def write_keras3(path, tensors):
     counts = {}
     with h5py.File(path, "w") as file:
         for layer, weights in _by_layer(tensors).items():
-            kind, names = _KINDS[len(weights)]
+            kind = _KIND_OF[len(weights)]
             count = counts[kind] = counts.get(kind, -1) + 1
             group = file.create_group(f"layers/{kind}_{count}/vars" if count else f"layers/{kind}/vars")
             group.attrs["name"] = layer
-            for number, name in enumerate(names):
+            for number, name in enumerate(_NAMES[kind]):
                 group[str(number)] = weights[name]
 
 
-# A layer's class and the order of its tensors, by their number.
-_KINDS = {
-    1: ("conv2d", ("kernel",)),
-    2: ("dense", ("kernel", "bias")),
-    4: ("batch_normalization", ("gamma", "beta", "moving_mean", "moving_variance")),
+# The order of a layer's tensors, and its class by their number.
+_NAMES = {
+    "conv2d": ("kernel",),
+    "dense": ("kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
+_KIND_OF = {len(names): kind for kind, names in _NAMES.items()}
 
 
 def _by_layer(tensors):
@@ -78,7 +97,7 @@ def _by_layer(tensors):
 def _legacy_name(place):
     """`conv1/conv/conv1/conv_1/kernel:0`, of layer `conv1/conv`, is `conv1_conv/kernel`.
 
-    A place of another form keeps its name, so that it is refused by it.
+    A place of another form is of a layer in a model: it keeps its name.
     """
     place = place.removeprefix("model_weights/")
     if place.startswith(("optimizer_weights/", "top_level_model_weights/")):
@@ -86,16 +105,36 @@ def _legacy_name(place):
     *scopes, weight = place.split("/")
     half = len(scopes) // 2
     layer, scope = "_".join(scopes[:half]), "_".join(scopes[half:])
-    return f"{layer}/{weight.split(':')[0]}" if re.fullmatch(rf"{re.escape(layer)}(_\d+)?", scope) else place
+    is_layer = re.fullmatch(rf"{re.escape(layer)}(_\d+)?", scope)
+    return "/".join([layer] if is_layer else scopes) + "/" + weight.split(":")[0]
 
 
-def _keras3_name(place, dataset):
+_KERAS3 = re.compile(r"(.*/|)layers/([^/]+)/vars/([^/]+)")
+
+
+def _keras3_scopes(file, places):
+    """`{"layers/functional_1/": "backbone/"}`: what inner models are called; their places, if two are called alike."""
+
+    def named(scope):
+        parts, found = scope.split("/")[:-1], ""
+        for end, part in enumerate(parts, 1):
+            inner = file.get("/".join([*parts[:end], "vars"]))
+            found += "" if part == "layers" else f"{part if inner is None else inner.attrs.get('name', part)}/"
+        return found
+
+    scopes = {match[1] for match in map(_KERAS3.fullmatch, places) if match}
+    names = {scope: named(scope) for scope in scopes}
+    return names if len(set(names.values())) == len(names) else {scope: scope for scope in scopes}
+
+
+def _keras3_name(place, dataset, scopes):
     """`layers/conv2d_3/vars/0` is `conv1_conv/kernel` where the file says that the layer's name is `conv1_conv`."""
-    match = re.fullmatch(r"(?:.*/)?layers/([^/]+)/vars/([^/]+)", place)
+    match = _KERAS3.fullmatch(place)
     if not match:
         return None
-    layer, name = match.groups()
-    _, names = _KINDS.get(len(dataset.parent), (None, ()))
+    scope, layer, name = match.groups()
+    kind = "dense" if re.fullmatch(r"dense(_\d+)?", layer) else _KIND_OF.get(len(dataset.parent))
+    names = _NAMES.get(kind, ())
     if name.isdigit() and int(name) < len(names):
         name = names[int(name)]
-    return f"{dataset.parent.attrs.get('name', layer)}/{name}"
+    return f"{scopes[scope]}{dataset.parent.attrs.get('name', layer)}/{name}"

@@ -81,9 +81,9 @@ def shared_name(name):
 
 
 def canonical(name):
-    """A tensor's name without what older versions and wrappers of the same framework did differently."""
-    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name.removeprefix("module."))
-    return re.sub(r"^fc1000/", "predictions/", name)
+    """A tensor's name without what older versions of the same framework did differently."""
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
+    return re.sub(r"(^|/)fc1000/", r"\1predictions/", name)
 
 
 def _parts(plan):

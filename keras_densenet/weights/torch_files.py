@@ -12,9 +12,22 @@ def main(task, source, target):
             torch.save({name: torch.from_numpy(values) for name, values in tensors.items()}, target)
         return
     state = torch.load(source, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):  # checkpoints of training scripts keep the tensors there
-        state = state.get(key, state)
-    np.savez(target, **{name: _array(tensor) for name, tensor in state.items()})
+    found = {}
+    for name, tensor in _tensors({"": state}):
+        if name in found:
+            raise ValueError(f"two tensors are {name}")
+        found[name] = _array(tensor)
+    np.savez(target, **found)
+
+
+def _tensors(state, scope=""):
+    """Yields names and tensors; `{"model": {"conv": tensor}}`, as training scripts have it, is `model.conv`."""
+    for key, value in state.items():
+        name = f"{scope}.{key}" if scope else str(key)
+        if isinstance(value, dict):
+            yield from _tensors(value, name)
+        elif isinstance(value, torch.Tensor):
+            yield name, value
 
 
 def _array(tensor):

@@ -5,6 +5,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_densenet as kd
 from tests.oracle import images_like, randomise
@@ -51,6 +52,26 @@ def test_fresh_process_loads_every_kind_and_gives_the_same_outputs(tmp_path):
     assert set(outputs.files) == set(expected)
     for name, values in expected.items():
         np.testing.assert_array_equal(outputs[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "kind", ["as it is", "compiled", "folded", "with preprocessing", "pyramid", "inside another model"]
+)
+def test_a_legacy_file_of_keras_loads_too(kind, tmp_path):
+    model = randomise(network())
+    if kind == "compiled":
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.train_on_batch(IMAGES, np.array([1, 2]))
+    elif kind == "inside another model":
+        model = keras.Sequential([keras.Input((9, 8, 3)), model])
+    elif kind == "pyramid":
+        model = kd.feature_pyramid(model)
+    elif kind != "as it is":
+        model = kd.fold(model) if kind == "folded" else model.with_preprocessing("torch")
+    model.save(tmp_path / "model.h5")
+    again = keras.models.load_model(tmp_path / "model.h5")
+    assert isinstance(again, kd.DenseNetModel) == isinstance(model, kd.DenseNetModel)
+    tf.nest.map_structure(np.testing.assert_array_equal, again(IMAGES), model(IMAGES))
 
 
 def test_saved_model_holds_only_registered_layers(tmp_path):
@@ -105,6 +126,51 @@ def test_training_goes_on_where_it_was_saved(tmp_path):
     again = keras.models.load_model(tmp_path / "model.keras")
     for _ in range(2):
         assert again.train_on_batch(IMAGES, labels) == pytest.approx(model.train_on_batch(IMAGES, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["as it is", "folded"])
+def test_a_checkpoint_of_tensorflow_holds_the_whole_network(folded, tmp_path):
+    make = kd.fold if folded else lambda model: model
+    model, other = (make(randomise(network(stem="imagenet", dropout_rate=0.1), seed)) for seed in (1, 2))
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    status = tf.train.Checkpoint(model=other).read(path)
+    status.assert_existing_objects_matched().assert_consumed()
+    for found, expected in zip(other.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(found, expected, err_msg=expected.path)
+
+
+def test_a_loop_of_ones_own_goes_on_from_its_checkpoint_manager(tmp_path):
+    """Dropout included: the next losses of the restored network are those of the one that went on."""
+    labels, loss = tf.constant([1, 2]), keras.losses.SparseCategoricalCrossentropy()
+
+    def start():
+        model, optimizer = network(blocks=(1, 1), dropout_rate=0.3), keras.optimizers.SGD(0.1, momentum=0.9)
+        optimizer.build(model.trainable_variables)
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+        return model, optimizer, tf.train.CheckpointManager(checkpoint, str(tmp_path), max_to_keep=1)
+
+    def step(model, optimizer, _):
+        with tf.GradientTape() as tape:
+            value = loss(labels, model(IMAGES, training=True))
+        gradients = tape.gradient(value, [variable.value for variable in model.trainable_variables])
+        optimizer.apply(gradients, model.trainable_variables)
+        return float(value)
+
+    first = start()
+    step(*first)
+    first[2].save()
+    second = start()
+    assert second[2].restore_or_initialize()
+    assert [step(*second) for _ in range(3)] == pytest.approx([step(*first) for _ in range(3)], rel=1e-5)
+
+
+def test_a_saved_model_of_tensorflow_holds_every_variable_once(tmp_path):
+    model = randomise(network(dropout_rate=0.1))
+    tf.saved_model.save(model, str(tmp_path))
+    stored = tf.train.load_checkpoint(str(tmp_path / "variables" / "variables")).get_variable_to_shape_map()
+    assert sum(name.endswith("VARIABLE_VALUE") for name in stored) == len(model.variables)
+    serve = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    np.testing.assert_allclose(serve(tf.constant(IMAGES))["output_0"], model(IMAGES), rtol=1e-5)
 
 
 def test_other_image_size_takes_the_same_weights():

@@ -1,0 +1,67 @@
+"""Which layers of a model are the stages of a DenseNet: by their classes and the graph, whatever they are called."""
+
+import collections
+import itertools
+
+from keras_densenet import layers
+
+_KINDS = {
+    (layers.ImageNetStem, layers.CifarStem): "stem",
+    layers.StemPool: "stem_pool",
+    layers.DenseBlock: "block{}",
+    layers.Transition: "transition{}",
+    layers.Head: "head",
+}
+
+
+def node_of(model, layer):
+    """The layer's call in this model; `layer.output` is of the first model that the layer was part of."""
+    nodes = itertools.chain.from_iterable(model._nodes_by_depth.values())
+    return next(node for node in nodes if node.operation is layer)
+
+
+def stage_nodes(model):
+    """The calls of a DenseNet's stages in a functional model.
+
+    The network is the last one in the graph: another may stand before its stem, none beside it.
+
+    Args:
+        model: a functional `keras.Model`.
+
+    Returns:
+        `{name: node}`, from the stem on, with the names of `Architecture.stages`.
+
+    Raises:
+        ValueError: if there is no stem or more than one network.
+    """
+    stages = [layer for layer in model.layers if _kind(layer)]
+    chain = [node_of(model, stages[-1])] if stages else []
+    while chain and _kind(chain[-1].operation) != "stem" and chain[-1].parent_nodes:
+        chain.append(chain[-1].parent_nodes[0])
+    if not chain or _kind(chain[-1].operation) != "stem":
+        raise ValueError(f"The model must hold a DenseNet from its stem on. Received: {model.name!r}")
+    before = {id(operation) for operation in _before(chain[-1])}
+    if others := set(stages) - {node.operation for node in chain} - {s for s in stages if id(s) in before}:
+        last = [layer for layer in stages if layer in others][-1].name
+        raise ValueError(
+            f"The model must hold one DenseNet; make one of each with DenseNetModel(model.input, output of its last "
+            f"layer). Received: {model.name!r}, with {stages[-1].name!r} of one and {last!r} of another"
+        )
+    numbers, found = collections.Counter(), {}
+    for node in reversed(chain):
+        if kind := _kind(node.operation):
+            numbers[kind] += 1
+            found[kind.format(numbers[kind])] = node
+    return found
+
+
+def _kind(operation):
+    return next((kind for classes, kind in _KINDS.items() if isinstance(operation, classes)), None)
+
+
+def _before(node):
+    front, found = list(node.parent_nodes), []
+    while front:
+        found.append(front.pop())
+        front.extend(parent for parent in found[-1].parent_nodes if parent not in found and parent not in front)
+    return [node.operation for node in found]
