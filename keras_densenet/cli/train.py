@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import pathlib
 import typing
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Data, DataDir, ImageSize, SkipBad, app, load_splits, run_training
+from keras_densenet.cli.common import DATA, DataDir, ImageSize, SkipBad, app, filled, load_splits, run_training
+from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
 from keras_densenet.training.plan import read_plan
 
@@ -39,6 +41,10 @@ def recipe_options(command):
     return with_options
 
 
+def _own(text, default=False):
+    return typer.Option(help=text, show_default=default, rich_help_panel="A network of your own, without --model")
+
+
 def _layer_counts(text):
     try:
         return [int(count) for count in text.split(",")]
@@ -58,15 +64,16 @@ def train(
     *,
     out: Annotated[pathlib.Path, typer.Option(help="The run's folder; called again, the run goes on.")],
     model: Annotated[
-        str | None, typer.Option(help="A name from `keras-densenet models`, or a search's best.json with its recipe.")
+        str | None,
+        typer.Option(help="A name from `keras-densenet models`, or a search's best.json with its recipe and data."),
     ] = None,
-    depth: Annotated[int, typer.Option(help="L of a network of your own: 6n + 4, or 3n + 4 if plain.")] = 22,
-    blocks: Annotated[str | None, typer.Option(help="Instead of L: layers of each block, such as 2,6,10.")] = None,
-    growth_rate: Annotated[int, typer.Option(help="k of a network of your own.")] = 12,
-    theta: Annotated[float, typer.Option(help="Compression of a network of your own, in (0, 1].")] = 0.5,
-    bottleneck: Annotated[bool, typer.Option(help="1x1 bottlenecks in a network of your own.")] = True,
-    stem: Annotated[str, typer.Option(help="Of a network of your own: cifar (3x3), or imagenet (stride 4).")] = "cifar",
-    data: Data = "digits",
+    depth: Annotated[int | None, _own("L: 6n + 4, or 3n + 4 if plain.", "22")] = None,
+    blocks: Annotated[str | None, _own("Instead of L: layers of each block, such as 2,6,10.")] = None,
+    growth_rate: Annotated[int | None, _own("k.", "12")] = None,
+    theta: Annotated[float | None, _own("Compression, in (0, 1].", "0.5")] = None,
+    bottleneck: Annotated[bool | None, _own("1x1 bottlenecks.", "bottleneck")] = None,
+    stem: Annotated[str | None, _own("cifar (3x3), or imagenet (stride 4).", "cifar")] = None,
+    data: Annotated[str | None, typer.Option(help=DATA, show_default="digits, or a best.json's")] = None,
     image_size: ImageSize = None,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
@@ -80,7 +87,9 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs into the run's folder.")] = False,
     changes,
 ):
-    """Train a network. SIGTERM saves and ends with exit code 143; called again, the run goes on.
+    """Train a network. Ctrl-C and SIGTERM save the run and end with exit codes 130 and 143; called again, it goes on.
+
+    A run that has ended goes on if it is given more epochs; the schedule is then laid out over all of them.
 
     Example: keras-densenet train --model densenet-bc-40-12 --epochs 20 --out runs/bc-40-12
 
@@ -88,16 +97,68 @@ def train(
 
     Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
-    found = {}
-    if model is None:
-        size = {"depth": depth} if blocks is None else {"blocks": _layer_counts(blocks)}
-        network = {**size, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck, "stem": stem}
-    elif model.endswith(".json"):
-        network, found = read_plan(model)
-    else:
-        network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
-    plan = dataclasses.replace(named(recipe), **{**found, **changes})
+    own = {"depth": depth, "blocks": blocks, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
+    network, fields, source = _network(model, {**own, "stem": stem})
+    name, image_size, data_dir = _source(model, source, data, image_size, data_dir)
+    if sync_statistics and strategy == "none":
+        raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
+    plan = named(recipe).changed(**fields).changed(**changes)
     devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
-    splits = load_splits(data, image_size, skip_bad, data_dir, plan.seed)
+    channels, skip_bad = source["shape"][2] if source else None, skip_bad or source.get("skip_bad", False)
+    splits = load_splits(name, image_size, skip_bad, data_dir, plan.seed, channels)
+    if source:
+        _check_images(model, source, splits)
+    if "batch_size" not in {**fields, **changes}:
+        plan = filled(plan, splits, devices)
     options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
-    run_training(network, data, splits, plan, out, **options)
+    run_training(network, name, splits, plan, out, **options)
+
+
+def _network(model, own):
+    """Arguments of `DenseNet`, what a file says of the recipe, and of the data: three dicts."""
+    own = {name: value for name, value in own.items() if value is not None}
+    if model is not None and own:
+        raise ValueError(f"{_options(own)} cannot be used with --model, which says it all. Received: --model {model}")
+    if model is None:
+        if {"depth", "blocks"} <= own.keys():
+            raise ValueError("--depth cannot be used with --blocks, which says how many layers there are")
+        if "blocks" in own:
+            own["blocks"] = _layer_counts(own["blocks"])
+        size = {} if "blocks" in own else {"depth": 22}
+        return {**size, "growth_rate": 12, "theta": 0.5, "bottleneck": True, "stem": "cifar", **own}, {}, {}
+    if model.endswith(".json"):
+        return read_plan(model)
+    return {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}, {}, {}
+
+
+def _source(model, source, data, image_size, data_dir):
+    """Name, size and folder of the data: what is given, else what a file says, which the others must not contradict."""
+    if not source:
+        return data or "digits", image_size, data_dir
+    size, name = source["shape"][:2], source["name"]
+    moved = os.path.isabs(name) and not os.path.isdir(name)
+    differs = {
+        "data": data is not None and absolute(data) != name and not moved,
+        "image_size": image_size is not None and (image_size, image_size) != size,
+    }
+    if any(differs.values()):
+        wrong = _options(name for name, differ in differs.items() if differ)
+        raise ValueError(
+            f"{wrong} cannot be other than in {model}, whose network was found on {name} at {size[0]}x{size[1]}: leave "
+            'it out, or take "data" out of the file to train on other images'
+        )
+    return data or name, None if None in size else size, data_dir or source["data_dir"]
+
+
+def _check_images(model, source, splits):
+    shape, classes = tuple(splits.train.images.shape[1:]), len(splits.labels)
+    if (shape, classes) != (source["shape"], source["classes"]):
+        found = [
+            f"{'x'.join(map(str, s))} in {c} classes"
+            for s, c in ((source["shape"], source["classes"]), (shape, classes))
+        ]
+        raise ValueError(f"The network of {model} was found on images of {found[0]}. Received: images of {found[1]}")
+
+
+def _options(names):
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)

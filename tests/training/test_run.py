@@ -32,7 +32,7 @@ def _history(folder):
 
 def test_a_run_learns_and_leaves_its_files(finished):
     folder, state = finished
-    names = ["best.keras", "curves.png", "history.csv", "model.keras", "run.json"]
+    names = ["best.keras", "checkpoint.keras", "curves.png", "history.csv", "model.keras", "run.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert state == json.loads((folder / "run.json").read_text())
     assert state["arguments"]["recipe"] == json.loads(json.dumps(dataclasses.asdict(RECIPE)))
