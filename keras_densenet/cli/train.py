@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import DATA, DataDir, ImageSize, SkipBad, app, filled, load_splits, run_training
+from keras_densenet.budget import Budget
+from keras_densenet.cli.common import DATA, DataDir, ImageSize, SkipBad, app, console, filled, load_splits, run_training
 from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
-from keras_densenet.training.plan import read_plan
+from keras_densenet.training.plan import Plan, read_plan
 
 
 def recipe_options(command):
@@ -98,24 +99,28 @@ def train(
     Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
     own = {"depth": depth, "blocks": blocks, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
-    network, fields, source = _network(model, {**own, "stem": stem})
-    name, image_size, data_dir = _source(model, source, data, image_size, data_dir)
+    plan = _plan(model, {**own, "stem": stem})
+    source = _source(model, plan.data, data, image_size, data_dir)
     if sync_statistics and strategy == "none":
         raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
-    plan = named(recipe).changed(**fields).changed(**changes)
+    settled = named(recipe).changed(**plan.recipe).changed(**changes)
     devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
-    channels, skip_bad = source["shape"][2] if source else None, skip_bad or source.get("skip_bad", False)
-    splits = load_splits(name, image_size, skip_bad, data_dir, plan.seed, channels)
-    if source:
-        _check_images(model, source, splits)
-    if "batch_size" not in {**fields, **changes}:
-        plan = filled(plan, splits, devices)
+    splits = load_splits(**source, skip_bad=skip_bad or bool(plan.data.get("skip_bad")), seed=settled.seed)
+    shape, classes = tuple(splits.train.images.shape[1:]), len(splits.labels)
+    if plan.data and (shape, classes) != (plan.data["shape"], plan.data["classes"]):
+        wanted, found = _images(plan.data["shape"], plan.data["classes"]), _images(shape, classes)
+        raise ValueError(f"The network of {model} was found on images of {wanted}. Received: images of {found}")
+    if "batch_size" not in {**plan.recipe, **changes}:
+        settled = filled(settled, splits, devices)
+    budget = dataclasses.replace(plan.budget, batch_size=settled.batch_size)
+    if excess := budget.excess({**plan.network, "input_shape": shape, "classes": classes}):
+        console.print(f"over the budget that {model} was found within: {excess}", highlight=False, markup=False)
     options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
-    run_training(network, name, splits, plan, out, **options)
+    run_training(plan.network, source["source"], splits, settled, out, **options)
 
 
-def _network(model, own):
-    """Arguments of `DenseNet`, what a file says of the recipe, and of the data: three dicts."""
+def _plan(model, own):
+    """The `Plan` that a name, a file or the options of a network of one's own stand for."""
     own = {name: value for name, value in own.items() if value is not None}
     if model is not None and own:
         raise ValueError(f"{_options(own)} cannot be used with --model, which says it all. Received: --model {model}")
@@ -125,39 +130,37 @@ def _network(model, own):
         if "blocks" in own:
             own["blocks"] = _layer_counts(own["blocks"])
         size = {} if "blocks" in own else {"depth": 22}
-        return {**size, "growth_rate": 12, "theta": 0.5, "bottleneck": True, "stem": "cifar", **own}, {}, {}
-    if model.endswith(".json"):
+        network = {**size, "growth_rate": 12, "theta": 0.5, "bottleneck": True, "stem": "cifar", **own}
+    elif model.endswith(".json"):
         return read_plan(model)
-    return {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}, {}, {}
+    else:
+        network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
+    return Plan(network, {}, {}, Budget())
 
 
-def _source(model, source, data, image_size, data_dir):
-    """Name, size and folder of the data: what is given, else what a file says, which the others must not contradict."""
-    if not source:
-        return data or "digits", image_size, data_dir
-    size, name = source["shape"][:2], source["name"]
+def _source(model, planned, data, image_size, data_dir):
+    """What to load: what is given, else what a plan says of its data, which the others must not contradict."""
+    if not planned:
+        return {"source": data or "digits", "image_size": image_size, "data_dir": data_dir}
+    name, (*size, channels) = planned["name"], planned["shape"]
     moved = os.path.isabs(name) and not os.path.isdir(name)
-    differs = {
-        "data": data is not None and absolute(data) != name and not moved,
-        "image_size": image_size is not None and (image_size, image_size) != size,
-    }
-    if any(differs.values()):
-        wrong = _options(name for name, differ in differs.items() if differ)
+    wrong = ["--data"] if data is not None and absolute(data) != name and not moved else []
+    wrong += ["--image-size"] if image_size is not None and [image_size] * 2 != size else []
+    if wrong:
         raise ValueError(
-            f"{wrong} cannot be other than in {model}, whose network was found on {name} at {size[0]}x{size[1]}: leave "
-            'it out, or take "data" out of the file to train on other images'
+            f"{', '.join(wrong)} cannot be other than in {model}, whose network was found on {name} at "
+            f'{size[0]}x{size[1]}: leave it out, or take "data" out of the file to train on other images'
         )
-    return data or name, None if None in size else size, data_dir or source["data_dir"]
+    return {
+        "source": data or name,
+        "image_size": size,
+        "channels": channels,
+        "data_dir": data_dir or planned["data_dir"],
+    }
 
 
-def _check_images(model, source, splits):
-    shape, classes = tuple(splits.train.images.shape[1:]), len(splits.labels)
-    if (shape, classes) != (source["shape"], source["classes"]):
-        found = [
-            f"{'x'.join(map(str, s))} in {c} classes"
-            for s, c in ((source["shape"], source["classes"]), (shape, classes))
-        ]
-        raise ValueError(f"The network of {model} was found on images of {found[0]}. Received: images of {found[1]}")
+def _images(shape, classes):
+    return f"{'x'.join(map(str, shape))} in {classes} classes"
 
 
 def _options(names):

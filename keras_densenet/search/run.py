@@ -12,11 +12,11 @@ from keras_tuner.src.distribute import utils as roles
 from keras_tuner.src.engine.trial import Trial
 
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.budget import Budget
 from keras_densenet.data import Splits
 from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
 from keras_densenet.search import report
-from keras_densenet.search.budget import Budget
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
@@ -175,6 +175,7 @@ class Results:
         call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
         figures = {name: best[name] for name in (*report.MEASURED, "parameters", "macs")}
         others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
+        others["budget"] = dataclasses.asdict(self.budget)
         write_plan(self.folder / "best.json", network, changes, **others)
         return call
 
