@@ -133,6 +133,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         model = DenseNet(**self.network(values), classifier_activation=activation)
         optimizer = self.recipe_at(values).optimizer(self.steps_per_epoch)
         model.compile(optimizer, f"{loss}_crossentropy", metrics=["accuracy"])
+        model.optimizer.build(model.trainable_variables)  # or KerasTuner would load weights without its state
         return model
 
     def _blocks(self):
