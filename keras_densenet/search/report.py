@@ -150,6 +150,6 @@ def draw(path, rows, references=(), family=None, title=""):
         axes.grid(alpha=0.3, which="both")
     figure.axes[0].set_ylabel("accuracy on the validation images, last epoch")
     figure.axes[0].legend(fontsize=8)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(title)
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=120)
