@@ -13,7 +13,7 @@ def main():
 
 @contextlib.contextmanager
 def quiet(extra):
-    """Silences the imports of the block; a package that is missing ends the program, and `extra` has it."""
+    """Silences the imports of the block; a package that is missing ends the program in a sentence: `extra` has it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
@@ -21,6 +21,8 @@ def quiet(extra):
             yield
     except ModuleNotFoundError as error:
         sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[{extra}]'")
+    except ImportError as error:
+        sys.exit(str(error))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ import pathlib
 import shutil
 import tempfile
 
+_TOLD = 8  # of what differs
+
 
 @contextlib.contextmanager
 def written_beside(path):
@@ -83,7 +85,9 @@ def changes(before, now):
     """What differs between two nested dicts that came from files, for people: "seed 1, now 2"; "" if nothing does."""
     before, now = _flat(before), _flat(now)
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return ", ".join(f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+    found = [f"{name} {before.get(name)!r}, now {now.get(name)!r}" for name in names]
+    more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+    return ", ".join(found[:_TOLD] + more)
 
 
 def _flat(nested, path=""):

@@ -6,7 +6,6 @@ A few minutes on 2 cores. Interrupted and called again, it goes on. The results 
 tuning/report.py searches/digits` shows them at any time.
 """
 
-import dataclasses
 import pathlib
 import runpy
 import sys
@@ -18,7 +17,7 @@ with keras_densenet_launch.quiet("search"):
     import typer
 
     from keras_densenet import cli, search, training
-    from keras_densenet.cli.common import Data, DataDir, SkipBad, console, load_splits
+    from keras_densenet.cli.common import Data, DataDir, SkipBad, console, filled, load_splits
     from keras_densenet.cli.train import named, recipe_options
     from keras_densenet.data.splits import limited
     from keras_densenet.search.launch import launched
@@ -74,7 +73,7 @@ def main(
         int, typer.Option(help="New seeds with which the best and the compared networks are trained in the end.")
     ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
-    search_seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
+    search_seed: Annotated[int | None, typer.Option(help="Of the points; grid has none.", show_default="1")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width. Default: 16 for the digits, which are 8x8, else the images'.")
     ] = None,
@@ -105,10 +104,14 @@ def main(
     Example: python tuning/search.py --data digits --max-parameters 200k --trials 20
     """
     short = {"epochs": 8, "warmup_epochs": 1.0, "xla": False} if recipe == "short" else {}
-    recipe = dataclasses.replace(named(recipe), **{**short, **changes})
+    recipe = named(recipe).changed(**short).changed(**changes)
+    if search_seed is not None and algorithm == "grid":
+        raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
     if image_size is None and data == "digits":
         image_size = 16
     splits = limited(load_splits(data, image_size, skip_bad, data_dir, recipe.seed), images)
+    if "batch_size" not in changes:
+        recipe = filled(recipe, splits)
     given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}
     given |= {"bottleneck": bottleneck, "dropout_rate": dropout_rate, "stem_channels": stem_channels}
     given |= {"learning_rate": learning_rate, "weight_decay": weight_decay}
@@ -122,23 +125,30 @@ def main(
     limits = {"max_parameters": max_parameters, "max_macs": max_macs, "max_activation_bytes": max_activation_bytes}
     limits = {name: amount(limit) for name, limit in limits.items() if limit is not None}
     folder = out or pathlib.Path("searches") / pathlib.Path(data).name
-    with launched(workers, sys.argv, folder):
-        results = search.search(
-            folder,
-            hypermodel,
-            search.Budget(**limits, batch_size=recipe.batch_size),
-            splits,
-            {"name": data, "image_size": image_size, "images": images},
-            algorithm=algorithm,
-            trials=trials or None,
-            executions=executions,
-            objective=objective,
-            seed=search_seed,
-            overwrite=overwrite,
-            compare=compare or (),
-            confirm=confirm,
-            console=console,
-        )
+    try:
+        with launched(workers, sys.argv, folder):
+            results = search.search(
+                folder,
+                hypermodel,
+                search.Budget(**limits, batch_size=recipe.batch_size),
+                splits,
+                {"name": data, "image_size": image_size, "images": images, "skip_bad": skip_bad or None}
+                | {"data_dir": data_dir and str(data_dir)},
+                algorithm=algorithm,
+                trials=trials or None,
+                executions=executions,
+                objective=objective,
+                seed=1 if search_seed is None else search_seed,
+                overwrite=overwrite,
+                compare=compare or (),
+                confirm=confirm,
+                console=console,
+            )
+    except (KeyboardInterrupt, training.Terminated) as end:
+        how = "interrupted" if isinstance(end, KeyboardInterrupt) else "terminated"
+        told = f"{how}; {folder} keeps what was trained, and the same command goes on from there"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        raise
     if results:
         results.show(console)
 

@@ -12,6 +12,7 @@ import typer
 import keras_densenet as kd
 from keras_densenet import data as data_sets
 from keras_densenet import training
+from keras_densenet.training.folder import RunFolder
 from keras_densenet.training.progress import ProgressBar
 from keras_densenet.training.strategy import is_chief
 
@@ -24,13 +25,11 @@ app = typer.Typer(
 console = rich.console.Console()
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
-Data = Annotated[
-    str,
-    typer.Option(
-        help="digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, or a folder "
-        "with the images of each class in a subfolder (below train, val and test, if there are such)."
-    ),
-]
+DATA = (
+    "digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, or a folder with the "
+    "images of each class in a subfolder (below train, val and test, if there are such)."
+)
+Data = Annotated[str, typer.Option(help=DATA)]
 ImageSize = Annotated[
     int | None, typer.Option(help="Height and width to give all images. Default: their own if they agree, else 224.")
 ]
@@ -51,20 +50,49 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
         + ("compiled with XLA" if xla else "without XLA"),
         highlight=False,
     )
-    callbacks = [ProgressBar(console, recipe.batch_size // recipe.accumulate, xla)]
+    bar = ProgressBar(console, recipe.batch_size // recipe.accumulate, xla)
+    callbacks = [bar]
     if tensorboard and is_chief(strategy):
         callbacks.append(_tensorboard(out / "tensorboard"))
     try:
         state = training.train(network, name, splits, recipe, out, callbacks, strategy, **options)
-    except training.Terminated:
-        console.print(f"terminated; the run is saved in {out} and goes on when called again", highlight=False)
+    except (training.Terminated, KeyboardInterrupt) as end:
+        how = "interrupted" if isinstance(end, KeyboardInterrupt) else "terminated"
+        console.print(f"{how}; {_saved(out)}", highlight=False, markup=False, soft_wrap=True)
         raise
-    console.print(
-        f"test accuracy {state['test']['accuracy']:.2%} after {state['training_seconds']:.0f} s of training; "
+    accuracy, files = (
+        f"test accuracy {state['test']['accuracy']:.2%}",
         f"model, history, curves and arguments are in {out}",
+    )
+    if bar.began:
+        told = f"{accuracy} after {state['training_seconds']:.0f} s of training; {files}"
+    else:
+        told = f"the run has ended before, nothing is left to train (--epochs gives it more): {accuracy}; {files}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    return state
+
+
+def _saved(out):
+    progress = RunFolder(out, writes=False).read_progress()
+    if not progress:
+        return "nothing is saved yet"
+    steps = f" and {progress.step} steps of the next" if progress.step else ""
+    return f"{progress.epoch} epochs{steps} are saved in {out}, and the same command goes on from there"
+
+
+def filled(recipe, splits, strategy=None):
+    """The recipe with a batch size that nobody gave made one that the training images can fill; says so."""
+    devices, count = strategy.num_replicas_in_sync if strategy else 1, len(splits.train.labels)
+    parts = devices * recipe.accumulate
+    size = min(recipe.batch_size, count) // parts * parts
+    if size in (0, recipe.batch_size):
+        return recipe
+    console.print(
+        f"batch size {size} instead of {recipe.batch_size}, for {count:,} training images on "
+        f"{devices} device{'s' * (devices > 1)}",
         highlight=False,
     )
-    return state
+    return recipe.changed(batch_size=size)
 
 
 def _tensorboard(folder):

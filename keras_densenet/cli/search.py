@@ -21,10 +21,8 @@ def best(folder: Folder):
     """
     from keras_densenet.search import Results
 
-    console.print(Results(folder).write(), highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"keras-densenet train --model {folder / 'best.json'} --out runs/best", highlight=False, soft_wrap=True
-    )
+    results = Results(folder)
+    console.print(f"{results.write()}\n{results.command()}", highlight=False, markup=False, soft_wrap=True)
 
 
 @group.command()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import pathlib
 import typing
 from typing import Annotated
@@ -9,9 +10,11 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Data, DataDir, ImageSize, SkipBad, app, load_splits, run_training
+from keras_densenet.budget import Budget
+from keras_densenet.cli.common import DATA, DataDir, ImageSize, SkipBad, app, console, filled, load_splits, run_training
+from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
-from keras_densenet.training.plan import read_plan
+from keras_densenet.training.plan import Plan, read_plan
 
 
 def recipe_options(command):
@@ -39,6 +42,10 @@ def recipe_options(command):
     return with_options
 
 
+def _own(text, default=False):
+    return typer.Option(help=text, show_default=default, rich_help_panel="A network of your own, without --model")
+
+
 def _layer_counts(text):
     try:
         return [int(count) for count in text.split(",")]
@@ -58,15 +65,16 @@ def train(
     *,
     out: Annotated[pathlib.Path, typer.Option(help="The run's folder; called again, the run goes on.")],
     model: Annotated[
-        str | None, typer.Option(help="A name from `keras-densenet models`, or a search's best.json with its recipe.")
+        str | None,
+        typer.Option(help="A name from `keras-densenet models`, or a search's best.json with its recipe and data."),
     ] = None,
-    depth: Annotated[int, typer.Option(help="L of a network of your own: 6n + 4, or 3n + 4 if plain.")] = 22,
-    blocks: Annotated[str | None, typer.Option(help="Instead of L: layers of each block, such as 2,6,10.")] = None,
-    growth_rate: Annotated[int, typer.Option(help="k of a network of your own.")] = 12,
-    theta: Annotated[float, typer.Option(help="Compression of a network of your own, in (0, 1].")] = 0.5,
-    bottleneck: Annotated[bool, typer.Option(help="1x1 bottlenecks in a network of your own.")] = True,
-    stem: Annotated[str, typer.Option(help="Of a network of your own: cifar (3x3), or imagenet (stride 4).")] = "cifar",
-    data: Data = "digits",
+    depth: Annotated[int | None, _own("L: 6n + 4, or 3n + 4 if plain.", "22")] = None,
+    blocks: Annotated[str | None, _own("Instead of L: layers of each block, such as 2,6,10.")] = None,
+    growth_rate: Annotated[int | None, _own("k.", "12")] = None,
+    theta: Annotated[float | None, _own("Compression, in (0, 1].", "0.5")] = None,
+    bottleneck: Annotated[bool | None, _own("1x1 bottlenecks.", "bottleneck")] = None,
+    stem: Annotated[str | None, _own("cifar (3x3), or imagenet (stride 4).", "cifar")] = None,
+    data: Annotated[str | None, typer.Option(help=DATA, show_default="digits, or a best.json's")] = None,
     image_size: ImageSize = None,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
@@ -80,7 +88,9 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs into the run's folder.")] = False,
     changes,
 ):
-    """Train a network. SIGTERM saves and ends with exit code 143; called again, the run goes on.
+    """Train a network. Ctrl-C and SIGTERM save the run and end with exit codes 130 and 143; called again, it goes on.
+
+    A run that has ended goes on if it is given more epochs; the schedule is then laid out over all of them.
 
     Example: keras-densenet train --model densenet-bc-40-12 --epochs 20 --out runs/bc-40-12
 
@@ -88,16 +98,70 @@ def train(
 
     Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
-    found = {}
+    own = {"depth": depth, "blocks": blocks, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
+    plan = _plan(model, {**own, "stem": stem})
+    source = _source(model, plan.data, data, image_size, data_dir)
+    if sync_statistics and strategy == "none":
+        raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
+    settled = named(recipe).changed(**plan.recipe).changed(**changes)
+    devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
+    splits = load_splits(**source, skip_bad=skip_bad or bool(plan.data.get("skip_bad")), seed=settled.seed)
+    shape, classes = tuple(splits.train.images.shape[1:]), len(splits.labels)
+    if plan.data and (shape, classes) != (plan.data["shape"], plan.data["classes"]):
+        wanted, found = _images(plan.data["shape"], plan.data["classes"]), _images(shape, classes)
+        raise ValueError(f"The network of {model} was found on images of {wanted}. Received: images of {found}")
+    if "batch_size" not in {**plan.recipe, **changes}:
+        settled = filled(settled, splits, devices)
+    budget = dataclasses.replace(plan.budget, batch_size=settled.batch_size)
+    if excess := budget.excess({**plan.network, "input_shape": shape, "classes": classes}):
+        console.print(f"over the budget that {model} was found within: {excess}", highlight=False, markup=False)
+    options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
+    run_training(plan.network, source["source"], splits, settled, out, **options)
+
+
+def _plan(model, own):
+    """The `Plan` that a name, a file or the options of a network of one's own stand for."""
+    own = {name: value for name, value in own.items() if value is not None}
+    if model is not None and own:
+        raise ValueError(f"{_options(own)} cannot be used with --model, which says it all. Received: --model {model}")
     if model is None:
-        size = {"depth": depth} if blocks is None else {"blocks": _layer_counts(blocks)}
-        network = {**size, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck, "stem": stem}
+        if {"depth", "blocks"} <= own.keys():
+            raise ValueError("--depth cannot be used with --blocks, which says how many layers there are")
+        if "blocks" in own:
+            own["blocks"] = _layer_counts(own["blocks"])
+        size = {} if "blocks" in own else {"depth": 22}
+        network = {**size, "growth_rate": 12, "theta": 0.5, "bottleneck": True, "stem": "cifar", **own}
     elif model.endswith(".json"):
-        network, found = read_plan(model)
+        return read_plan(model)
     else:
         network = {key: value for key, value in variant(model).items() if key not in ("classes", "input_shape")}
-    plan = dataclasses.replace(named(recipe), **{**found, **changes})
-    devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
-    splits = load_splits(data, image_size, skip_bad, data_dir, plan.seed)
-    options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
-    run_training(network, data, splits, plan, out, **options)
+    return Plan(network, {}, {}, Budget())
+
+
+def _source(model, planned, data, image_size, data_dir):
+    """What to load: what is given, else what a plan says of its data, which the others must not contradict."""
+    if not planned:
+        return {"source": data or "digits", "image_size": image_size, "data_dir": data_dir}
+    name, (*size, channels) = planned["name"], planned["shape"]
+    moved = os.path.isabs(name) and not os.path.isdir(name)
+    wrong = ["--data"] if data is not None and absolute(data) != name and not moved else []
+    wrong += ["--image-size"] if image_size is not None and [image_size] * 2 != size else []
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)} cannot be other than in {model}, whose network was found on {name} at "
+            f'{size[0]}x{size[1]}: leave it out, or take "data" out of the file to train on other images'
+        )
+    return {
+        "source": data or name,
+        "image_size": size,
+        "channels": channels,
+        "data_dir": data_dir or planned["data_dir"],
+    }
+
+
+def _images(shape, classes):
+    return f"{'x'.join(map(str, shape))} in {classes} classes"
+
+
+def _options(names):
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)

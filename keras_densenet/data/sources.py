@@ -12,6 +12,22 @@ from keras_densenet.data.splits import Splits
 from keras_densenet.ops import Framing
 from keras_densenet.types import Path, Size
 
+DIGITS, FASHION_MNIST = BUILT_IN = "digits", "fashion_mnist"  # whatever folders of these names there are
+
+
+def absolute(source: Path, directory: Path = "") -> str:
+    """The name of a data set that means the same in any working directory.
+
+    Args:
+        source: as for `load`.
+        directory: in which it means what it means. Default: the working directory.
+
+    Returns:
+        The absolute path of a folder, other names as they are.
+    """
+    folder = pathlib.Path(directory, source)
+    return os.path.abspath(folder) if source not in BUILT_IN and folder.is_dir() else os.fspath(source)
+
 
 def load(
     source: Path,
@@ -58,11 +74,16 @@ def load(
     options = {"size": size, "channels": channels, "seed": seed, "skip_bad": skip_bad, "validation": validation}
     options |= framing
     source = os.fspath(source)
-    if source == "digits":
-        return _refitted(load_digits(), size, channels, framing)
-    if source == "fashion_mnist":
-        return load_fashion_mnist(data_dir, **options)
     folder = pathlib.Path(source).expanduser()
+    if data_dir is not None and (source == DIGITS or (source != FASHION_MNIST and folder.is_dir())):
+        raise ValueError(
+            f"data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for {source!r}. "
+            f"Received: data_dir={str(data_dir)!r}"
+        )
+    if source == DIGITS:
+        return _refitted(load_digits(), size, channels, framing)
+    if source == FASHION_MNIST:
+        return load_fashion_mnist(data_dir, **options)
     if folder.is_dir():
         return load_folder(folder, **options)
     if folder.is_absolute() or source.startswith((".", "~")):

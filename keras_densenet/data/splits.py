@@ -67,12 +67,16 @@ def limited(splits, count, seed=0):
         seed: of the choice.
 
     Raises:
-        ValueError: for fewer than two for each class.
+        ValueError: for fewer than two for each class, or more than there are for training.
     """
     if count is None:
         return splits
     if count < 2 * len(splits.labels):
         raise ValueError(f"images must be at least {2 * len(splits.labels)}, two of each class. Received: {count}")
+    if count > len(splits.train.labels):
+        raise ValueError(
+            f"images must be at most {len(splits.train.labels):,}, which there are for training. Received: {count}"
+        )
     parts = {}
     for name, most in (("train", count), ("validation", count // 2), ("test", count)):
         part = getattr(splits, name)

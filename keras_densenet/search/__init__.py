@@ -5,7 +5,7 @@ try:
 except ImportError:
     raise ImportError("A search needs KerasTuner: pip install 'keras-densenet[search]'") from None
 
-from keras_densenet.search.budget import Budget
+from keras_densenet.budget import Budget
 from keras_densenet.search.hypermodel import DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS, BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from keras_densenet.search.run import Results, search

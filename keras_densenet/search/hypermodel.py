@@ -1,6 +1,7 @@
 """A space of DenseNets, as KerasTuner knows it."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,20 +28,22 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 
     Args:
         input_shape: `(height, width, channels)` of the images.
-        classes: of the classifier.
+        classes: of the classifier. With 1, `build` gives it a sigmoid and binary cross-entropy, for labels 0 and 1.
         blocks: for each dense block the number of its layers, such as `[(2, 6), (2, 12), [12, 24], 16]`, or as text
             `"2:6 2:12 12,24 16"`.
-        equal_blocks: whether all blocks have the same number of layers, as in the paper's CIFAR networks; the first
-            block's values count.
+        equal_blocks: whether all blocks have the same number of layers, as in the paper's CIFAR networks; all are then
+            given the same values.
         growth_rate, theta, bottleneck, dropout_rate: arguments of `DenseNet`.
         stem: "cifar" or "imagenet".
         stem_channels: channels of the stem. None: the paper's.
         learning_rate, weight_decay: of the recipe; ranges are searched on a logarithmic scale.
-        recipe: the `training.Recipe` that gives the optimizer its other settings. Default: "short".
+        recipe: the `training.Recipe` that gives the optimizer its other settings, or a dict of its fields. Default:
+            "short".
         steps_per_epoch: lets `build` lay out the recipe's schedule. Default: the learning rate is constant.
+        name, tunable: as for `keras_tuner.HyperModel`.
 
     Raises:
-        ValueError: for values that cannot be read, or no block.
+        ValueError: for values that cannot be read, no block, or `equal_blocks` of different values.
 
     Example:
         >>> hypermodel = keras_densenet.DenseNetHyperModel((32, 32, 3), 10, growth_rate=(12, 24, 4), theta=0.5)
@@ -62,32 +65,45 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         stem_channels: Values = "8:32:8",
         learning_rate: Values = "0.03:0.3",
         weight_decay: Values = "0.00001:0.001",
-        recipe: Recipe | None = None,
+        recipe: Recipe | Mapping[str, Any] | None = None,
         steps_per_epoch: int | None = None,
+        name: str | None = "densenet",
+        tunable: bool = True,
     ) -> None:
-        super().__init__(name="densenet")
+        super().__init__(name, tunable)
         self.input_shape, self.classes, self.stem = tuple(input_shape), classes, stem
         self.equal_blocks = equal_blocks
         self.blocks = [parse(values) for values in (blocks.split() if isinstance(blocks, str) else blocks)]
         if not self.blocks:
             raise ValueError(f"blocks must name the layers of at least one block. Received: blocks={blocks!r}")
+        if equal_blocks and any(values != self.blocks[0] for values in self.blocks):
+            raise ValueError(f"equal_blocks needs the same values for all blocks. Received: blocks={blocks!r}")
         given = locals()
         self.values = {name: parse(given[name]) for name in SEARCHED}
-        self.recipe, self.steps_per_epoch = recipe or RECIPES["short"], steps_per_epoch
+        self.recipe = Recipe(**recipe) if isinstance(recipe, Mapping) else recipe or RECIPES["short"]
+        self.steps_per_epoch = steps_per_epoch
 
     def get_config(self) -> dict[str, Any]:
-        """The space as arguments, a dict for JSON."""
+        """The arguments, a dict for JSON."""
+        config = {**self.space(), "recipe": dataclasses.asdict(self.recipe), "steps_per_epoch": self.steps_per_epoch}
+        return {**json.loads(json.dumps(config)), "name": self.name, "tunable": self.tunable}
+
+    def space(self) -> dict[str, Any]:
+        """Those of the arguments that say what is searched, a dict for JSON."""
         blocks = " ".join(map(text, self.blocks))
         shape = {"input_shape": list(self.input_shape), "classes": self.classes, "stem": self.stem}
         values = {name: text(values) for name, values in self.values.items()}
         return {**shape, "blocks": blocks, "equal_blocks": self.equal_blocks, **values}
 
-    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Adds the hyperparameters to a `HyperParameters`, those of the architecture first."""
-        for name, values in self._blocks():
-            declare(hp, name, values)
-        for name, values in self.values.items():
-            declare(hp, name, values, log=name in OF_RECIPE)
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
+        """Adds the hyperparameters to a `HyperParameters`, those of the architecture first.
+
+        Returns:
+            The values at its point, a dict by name, whatever the `hp.name_scope`.
+        """
+        blocks = {name: declare(hp, name, values) for name, values in self._blocks()}
+        others = {name: declare(hp, name, values, log=name in OF_RECIPE) for name, values in self.values.items()}
+        return {**blocks, **others}
 
     def network(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `DenseNet` at a point, a dict; `values` are the hyperparameters' by name."""
@@ -112,10 +128,12 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> DenseNetModel:
         """Builds and compiles the `DenseNet` at a point, for integer labels."""
-        self.declare_hyperparameters(hp)
-        recipe = self.recipe_at(hp.values)
-        model = DenseNet(**self.network(hp.values))
-        model.compile(recipe.optimizer(self.steps_per_epoch), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        values = self.declare_hyperparameters(hp)
+        activation, loss = ("sigmoid", "binary") if self.classes == 1 else ("softmax", "sparse_categorical")
+        model = DenseNet(**self.network(values), classifier_activation=activation)
+        optimizer = self.recipe_at(values).optimizer(self.steps_per_epoch)
+        model.compile(optimizer, f"{loss}_crossentropy", metrics=["accuracy"])
+        model.optimizer.build(model.trainable_variables)  # or KerasTuner would load weights without its state
         return model
 
     def _blocks(self):

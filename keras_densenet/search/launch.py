@@ -16,7 +16,7 @@ TIED = "KERAS_DENSENET_TIED"  # in the environment of a worker whose standard in
 def launched(workers, command, folder):
     """Makes this process the chief of so many workers, which run while the block does and stop with it.
 
-    A worker that dies is started again. In a process that has a role already, and with one worker, nothing is done.
+    A worker that dies is started again. In a process that was started so, and with one worker, nothing is done.
 
     Args:
         workers: processes that train, each with its share of the cores.
@@ -24,10 +24,15 @@ def launched(workers, command, folder):
         folder: that gets a file with the output of each.
 
     Raises:
-        ValueError: if `workers` is not positive.
+        ValueError: if `workers` is not positive, or this process has a role in another cluster.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1. Received: workers={workers}")
+    if workers > 1 and "KERASTUNER_ORACLE_IP" in os.environ and not os.environ.get(TIED):
+        raise ValueError(
+            "workers are started by hand where KERASTUNER_ORACLE_IP names a chief: leave them out, or the variable. "
+            f"Received: workers={workers}"
+        )
     if os.environ.get(TIED):
         threading.Thread(target=_end_with_the_chief, daemon=True).start()
     if workers == 1 or "KERASTUNER_ORACLE_IP" in os.environ:

@@ -105,7 +105,7 @@ def family_costs(input_shape, classes):
 
 
 def draw(path, rows, references=(), family=None, title=""):
-    """Draws accuracy against parameters, MACs and time, each with its Pareto front.
+    """Draws accuracy against parameters, MACs and time, each with its Pareto front; points have their trial's number.
 
     Args:
         path: of the picture to write.
@@ -127,6 +127,9 @@ def draw(path, rows, references=(), family=None, title=""):
         axes.scatter([r[name] for r in done], [r["val_accuracy"] for r in done], color="silver", label="trials")
         best = front(done, name)
         axes.plot([r[name] for r in best], [r["val_accuracy"] for r in best], "o-", color="tab:blue", label="front")
+        for row in done:
+            place = {"xytext": (3, 3), "textcoords": "offset points"}
+            axes.annotate(row["trial"], (row[name], row["val_accuracy"]), fontsize=7, **place)
         for index, reference in enumerate(references):
             point = [reference[name]], [reference["val_accuracy"]]
             axes.errorbar(

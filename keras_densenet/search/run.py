@@ -1,7 +1,9 @@
 """A whole search in a folder, and what the folder tells afterwards."""
 
 import dataclasses
+import os
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +12,11 @@ from keras_tuner.src.distribute import utils as roles
 from keras_tuner.src.engine.trial import Trial
 
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.budget import Budget
 from keras_densenet.data import Splits
+from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
 from keras_densenet.search import report
-from keras_densenet.search.budget import Budget
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
@@ -23,7 +26,8 @@ from keras_densenet.training import Recipe
 from keras_densenet.training.plan import write_plan
 from keras_densenet.types import Path
 
-HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise")  # of the recipe, from the winner to its training
+# Of the recipe, from the winner to its training; by the seed validation and test images are held out.
+HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise", "seed")
 
 
 def search(
@@ -54,7 +58,8 @@ def search(
         hypermodel: a `DenseNetHyperModel`; its recipe is that of each trial.
         budget: a `Budget`.
         splits: the data, `Splits`.
-        data: what the data is, a dict for JSON; "name" is its name.
+        data: what the data is, a dict for JSON; "name" is its name. If `data.load` knows it by that name,
+            `train --model best.json` trains on it, with "data_dir" and "skip_bad" if they are here.
         algorithm: one of `ALGORITHMS`.
         trials: how many. None: all that "grid" and "hyperband" have.
         executions: seeds that each point is trained with.
@@ -77,11 +82,15 @@ def search(
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}. Received: algorithm={algorithm!r}")
+    if trials is None and algorithm not in ("grid", "hyperband"):
+        raise ValueError(f"{algorithm} needs a number of trials; only grid and hyperband have an end of their own")
     for name, count in (("trials", 1 if trials is None else trials), ("executions", executions)):
         check_count(name, count)
     console = console or rich.console.Console(quiet=True)
     compared = {name: _member(name, hypermodel, budget) for name in compare}
-    settings: dict[str, Any] = {"space": hypermodel.get_config(), "budget": dataclasses.asdict(budget), "data": data}
+    place = {"directory": os.getcwd(), "data_dir": data.get("data_dir")}
+    data = {name: value for name, value in data.items() if name != "data_dir"}  # other machines have another one
+    settings: dict[str, Any] = {"space": hypermodel.space(), "budget": dataclasses.asdict(budget), "data": data}
     settings |= {"recipe": dataclasses.asdict(hypermodel.recipe), "algorithm": algorithm, "executions": executions}
     settings |= {"objective": objective, "seed": seed}
     specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
@@ -90,7 +99,7 @@ def search(
     if roles.has_chief_oracle() and not roles.is_chief_oracle():
         Tuner(oracle, hypermodel, splits, data["name"], **options).search()
         return None
-    with claim(folder, settings, overwrite):
+    with claim(folder, settings, overwrite, place):
         console.print(f"{oracle.share}", highlight=False)
         Watch(oracle, console, lambda: Results(folder).write_csv())
         tuner = Tuner(oracle, hypermodel, splits, data["name"], callbacks=[EpochBar(console)], **options)
@@ -123,9 +132,10 @@ class Results:
         self.folder = pathlib.Path(folder)
         if not (self.folder / "search.json").is_file():
             raise ValueError(f"{str(folder)!r} is not a search's folder: it has no search.json")
-        self.settings = read_json(self.folder / "search.json", lambda state: state["settings"])
-        recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.settings["recipe"].items()}
-        self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=Recipe(**recipe))
+        self.settings, self._place = read_json(
+            self.folder / "search.json", lambda state: (state["settings"], state.get("place") or {})
+        )
+        self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=self.settings["recipe"])
         self.budget = Budget(**self.settings["budget"])
         files = sorted(self.folder.glob("trial_*/trial.json"))
         self.trials = {file.parent.name[6:]: read_json(file, Trial.from_state) for file in files}
@@ -164,9 +174,14 @@ class Results:
         network, recipe = self.point(best)
         call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
         figures = {name: best[name] for name in (*report.MEASURED, "parameters", "macs")}
-        others = {"call": call, "trial": best["trial"], "figures": figures, "data": self.settings["data"]}
+        others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
+        others["budget"] = dataclasses.asdict(self.budget)
         write_plan(self.folder / "best.json", network, changes, **others)
         return call
+
+    def command(self) -> str:
+        """The command of a shell that trains the best fully on the search's data, by the best.json of `write`."""
+        return shlex.join(["keras-densenet", "train", "--model", str(self.folder / "best.json"), "--out", "runs/best"])
 
     def show(self, console: rich.console.Console, limit: int | None = None) -> None:
         """Prints the trials, at most `limit` of them, and what was written.
@@ -186,7 +201,13 @@ class Results:
         count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
         console.print(f"{count}; * on the Pareto front of accuracy and parameters", highlight=False)
         console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
-        console.print(call, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{call}\n{self.command()}", highlight=False, markup=False, soft_wrap=True)
+
+    def _data(self):
+        """What the data is and where, for a training in any working directory."""
+        data = {**self.settings["data"], "data_dir": self._place.get("data_dir")}
+        found = {name: data[name] for name in ("name", "data_dir") if data[name] is not None}
+        return {**data, **{name: absolute(value, self._place.get("directory", "")) for name, value in found.items()}}
 
     def _row(self, trial, gone_on):
         values = trial.hyperparameters.values

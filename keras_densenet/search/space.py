@@ -43,18 +43,18 @@ def text(values):
 
 
 def declare(hp, name, values, log=False):
-    """Adds a hyperparameter to a `HyperParameters`; a fixed value is none."""
+    """Adds a hyperparameter to a `HyperParameters`, and returns its value there; a fixed value is no hyperparameter."""
     values = parse(values)
     if isinstance(values, tuple):
         low, high, *step = values
         if len(values) == 2 and (log or not all(isinstance(value, int) for value in values)):
-            hp.Float(name, low, high, sampling="log" if log else "linear")
-            return
+            return hp.Float(name, low, high, sampling="log" if log else "linear")
         step = step[0] if step else 1
         values = [round(low + index * step, 10) for index in range(int((high - low) / step + 1e-9) + 1)]
     if isinstance(values, list):
         kind = float if any(isinstance(value, float) for value in values) else int
-        hp.Choice(name, list(dict.fromkeys(map(kind, values))))
+        return hp.Choice(name, list(dict.fromkeys(map(kind, values))))
+    return values
 
 
 def _value(part):

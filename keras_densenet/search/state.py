@@ -14,16 +14,17 @@ from keras_densenet.files import changes, locked, sweep, written_beside
 
 
 @contextlib.contextmanager
-def claim(folder, settings, overwrite=False):
+def claim(folder, settings, overwrite=False, place=None):
     """Makes a folder this search's, and keeps other processes out of it until the block ends.
 
     Only the process that holds the oracle claims the folder: the single one or the chief. `search.json` in it
-    remembers the settings and the versions of the packages.
+    remembers the settings, the place of the data and the versions of the packages.
 
     Args:
         folder: where the search keeps everything; made if it is not there.
         settings: dict for JSON, all that makes this search another one when it changes.
         overwrite: whether to delete everything in the folder of a former search first.
+        place: dict for JSON, where the data lies; it may move while the search goes on.
 
     Raises:
         ValueError: if the folder holds a search with other settings, an unreadable `search.json`, or files of another
@@ -44,13 +45,12 @@ def claim(folder, settings, overwrite=False):
         sweep(folder, "*.json")
         for trial in folder.glob("trial_*"):
             sweep(trial, "trial.json")
-        settings = json.loads(json.dumps(settings))
+        settings, state = json.loads(json.dumps(settings)), {"versions": versions()}
         if record.exists():
-            _check_settings(record, settings)
+            state = _checked(record, settings)
         elif strangers := sorted(path.name for path in folder.iterdir()):
             raise ValueError(f"{str(folder)!r} holds {strangers[0]!r} and no search: give a new or an empty folder")
-        else:
-            write_json(record, {"settings": settings, "versions": versions()}, indent=2)
+        write_json(record, {"settings": settings, "place": place, "versions": state["versions"]}, indent=2)
         yield
 
 
@@ -87,9 +87,12 @@ def _empty(folder, last):
     last.unlink()
 
 
-def _check_settings(record, settings):
-    if changed := changes(read_json(record, lambda state: state["settings"]), settings):
+def _checked(record, settings):
+    """What `search.json` holds, if the settings are its own."""
+    state = read_json(record, lambda state: {name: state[name] for name in ("settings", "versions")})
+    if changed := changes(state["settings"], settings):
         raise ValueError(
             f"{str(record.parent)!r} holds a search with other settings ({changed}): give another folder or "
             "overwrite it"
         )
+    return state

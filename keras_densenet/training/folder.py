@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 import platform
 import shutil
@@ -37,8 +38,8 @@ class FolderInUse(ValueError):
 class RunFolder:
     """The files of a run, each of which is whole or not there.
 
-    `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `best.keras`, `model.keras`, and until the
-    end `checkpoint.keras`, whose archive also holds the `Progress`.
+    `run.json` (arguments, data, versions, results), `history.csv`, `curves.png`, `best.keras`, `model.keras`, and
+    `checkpoint.keras`, whose archive also holds the `Progress`.
 
     Args:
         path: of the folder.
@@ -62,17 +63,42 @@ class RunFolder:
             ) from None
         sweep(self.path, "*.*")
 
-    def claim(self, arguments, labels, devices):
-        """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds."""
+    def claim(self, arguments, labels, images, devices):
+        """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds.
+
+        A run that has ended is also this one's if this one has more epochs: then it has not ended any more.
+
+        Args:
+            arguments: of the run, a dict for JSON.
+            labels: names of the classes.
+            images: what the data is, a dict for JSON.
+            devices: for people to read, a dict for JSON.
+        """
         state = read_json(self.path / "run.json")
         if state is None:
             versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
             versions["keras_densenet"] = keras_densenet.__version__
-            state = {"arguments": arguments, "labels": labels, "devices": devices, "versions": versions}
+            state = {"arguments": arguments, "labels": labels, "images": images, "devices": devices}
+            state["versions"] = versions
             self.write_state(state)
-        elif changed := changes(state.get("arguments") or {}, arguments):
+            return state
+        before, now = state.get("arguments") or {}, {**arguments, "classes": dict(enumerate(labels)), "images": images}
+        epochs = before.get("recipe", {}).get("epochs", math.inf)
+        longer = "test" in state and arguments["recipe"]["epochs"] > epochs
+        if longer:
+            before["recipe"]["epochs"] = arguments["recipe"]["epochs"]
+        before = {**before, "classes": dict(enumerate(state["labels"])), "images": state.get("images", images)}
+        if changed := changes(before, now):
             raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
+        if longer:
+            self._lengthen(state)
         return state
+
+    def _lengthen(self, state):
+        if not (self.path / "checkpoint.keras").exists():
+            raise ValueError(f"{str(self.path)!r} holds no checkpoint to go on from: give another --out")
+        del state["test"]
+        self.write_state(state)
 
     def write_state(self, state):
         """Writes `run.json`."""
@@ -121,8 +147,6 @@ class RunFolder:
         """Writes what is left to write when training is over."""
         self._write("curves.png", lambda path: draw_curves(history, path))
         self.write_state(state)
-        if self.writes:
-            (self.path / "checkpoint.keras").unlink(missing_ok=True)
 
     def close(self):
         """Lets other processes train in the folder."""

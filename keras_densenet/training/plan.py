@@ -1,9 +1,28 @@
-"""A network and how to train it, as a file: what a search hands over to a whole training."""
+"""A network, how and on what to train it, as a file: what a search hands over to a whole training."""
 
 import json
+from typing import Any, NamedTuple
 
+from keras_densenet.budget import Budget
 from keras_densenet.files import written_beside
 from keras_densenet.training.recipe import Recipe
+
+
+class Plan(NamedTuple):
+    """What is to be trained.
+
+    Args:
+        network: a dict of `DenseNet` arguments without input and classes.
+        recipe: a dict of `Recipe` fields that belong to the network.
+        data: a dict with "name", "data_dir" and "skip_bad" of the data set, as `data.load` takes them, and its "shape"
+            and "classes"; empty where any will do.
+        budget: a `Budget` that the network was found within.
+    """
+
+    network: dict[str, Any]
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    budget: Budget
 
 
 def write_plan(path, network, recipe, **others):
@@ -13,17 +32,17 @@ def write_plan(path, network, recipe, **others):
         path: of the file.
         network: a dict of `DenseNet` arguments.
         recipe: a dict of `Recipe` fields that belong to the network.
-        **others: for people to read, JSON.
+        **others: JSON: "data" and "budget" as in `Plan`, the rest for people to read.
     """
     with written_beside(path) as beside:
         beside.write_text(json.dumps({"network": network, "recipe": recipe, **others}, indent=2) + "\n")
 
 
 def read_plan(path):
-    """Reads what `write_plan` wrote.
+    """Reads what `write_plan` wrote, without "data" and "budget" too.
 
     Returns:
-        Arguments of `DenseNet` without input and classes, and fields of a `Recipe`: two dicts.
+        A `Plan`.
 
     Raises:
         ValueError: if the file is something else.
@@ -31,10 +50,15 @@ def read_plan(path):
     """
     with open(path) as file:
         try:
-            plan = json.load(file)
-            network = {k: v for k, v in plan["network"].items() if k not in ("input_shape", "classes", "dropout_rate")}
-            Recipe(**plan["recipe"])
-            return {**network, "blocks": tuple(network["blocks"])}, plan["recipe"]
+            found = json.load(file)
+            network, data = dict(found["network"]), dict(found.get("data") or {})
+            shape, classes, _ = (network.pop(name, None) for name in ("input_shape", "classes", "dropout_rate"))
+            if data:
+                data = {"name": str(data["name"]), "data_dir": data.get("data_dir"), "skip_bad": data.get("skip_bad")}
+                data |= {"shape": tuple(shape), "classes": int(classes)}
+            Recipe(**found["recipe"])
+            network = {**network, "blocks": tuple(network["blocks"])}
+            return Plan(network, found["recipe"], data, Budget(**found.get("budget") or {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{str(path)!r} is no network with its recipe ({type(error).__name__}: {error}): give the best.json of "

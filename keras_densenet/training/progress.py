@@ -13,6 +13,9 @@ class ProgressBar(keras.callbacks.Callback):
         console: a `rich.console.Console`.
         batch_size: images in a step.
         xla: whether the first step is compiled with XLA.
+
+    Attributes:
+        began: whether there was anything to do.
     """
 
     def __init__(self, console, batch_size, xla=True):
@@ -20,8 +23,10 @@ class ProgressBar(keras.callbacks.Callback):
         self.console, self.batch_size = console, batch_size
         self.compiling = "compiling with XLA ..." if xla else "tracing ..."
         self.bar = self.task = None
+        self.began = False
 
     def on_train_begin(self, logs=None):
+        self.began = True
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console, transient=True)
 
@@ -31,7 +36,14 @@ class ProgressBar(keras.callbacks.Callback):
             self.bar.start()
             self.task = self.bar.add_task("", total=self.params["steps"], news=self.compiling)
         self.bar.reset(self.task, description=f"epoch {epoch + 1}/{self.params['epochs']}")
+        self.epoch, self.fresh = epoch, first
         self.started, self.images = (None if first else time.perf_counter()), 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.fresh and (self.epoch or batch):
+            place = f"step {batch + 1} of epoch {self.epoch + 1}" if batch else f"epoch {self.epoch + 1}"
+            self.console.print(f"the run goes on with {place} of {self.params['epochs']}", highlight=False)
+        self.fresh = False
 
     def on_train_batch_end(self, batch, logs=None):
         if self.started is None:  # the first batch was compilation

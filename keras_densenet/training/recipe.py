@@ -9,6 +9,7 @@ from keras_densenet.data import Augmentation
 from keras_densenet.training.optimizer import PaperSGD
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+DROPS = (0.5, 0.75)  # of the paper on CIFAR and SVHN
 _NORMALISATIONS = ("data", "torch", "caffe", "unit")
 _RULES = {
     "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
@@ -56,6 +57,7 @@ class Recipe:
     seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "drops", tuple(self.drops))  # a list where it comes from a file
         for rule, (holds, names) in _RULES.items():
             for name in names:
                 if not holds(value := getattr(self, name)):
@@ -68,6 +70,38 @@ class Recipe:
             )
         if self.schedule == "steps" and self.warmup_epochs:
             raise ValueError(f'warmup_epochs needs schedule="cosine". Received: warmup_epochs={self.warmup_epochs}')
+        if self.schedule == "cosine" and self.drops:
+            raise ValueError(f'drops needs schedule="steps". Received: drops={self.drops}')
+        if self.schedule == "steps" and not self.drops:
+            raise ValueError(
+                'drops must have at least one share with schedule="steps", such as 0.5. Received: drops=()'
+            )
+
+    def changed(self, **changes: Any) -> "Recipe":
+        """This recipe with other fields, as somebody asks for them who has not named the others.
+
+        With another `schedule` goes what belongs to the old one; steps fall after a half and three quarters of the run,
+        as in the paper, unless `drops` says otherwise.
+
+        Args:
+            **changes: fields.
+
+        Returns:
+            A `Recipe`.
+
+        Raises:
+            ValueError: for a field out of range, or one that would have no effect.
+        """
+        schedule = changes.get("schedule", self.schedule)
+        if schedule != self.schedule:
+            changes = {"warmup_epochs": 0.0, "drops": DROPS if schedule == "steps" else (), **changes}
+        recipe = dataclasses.replace(self, **changes)
+        if changes.get("warmup_epochs", 0) >= recipe.epochs:
+            raise ValueError(
+                f"warmup_epochs must be less than epochs={recipe.epochs}. "
+                f"Received: warmup_epochs={recipe.warmup_epochs}"
+            )
+        return recipe
 
     @property
     def dropout(self) -> float:
@@ -105,7 +139,7 @@ class Recipe:
         )
 
 
-_STEPS: dict[str, Any] = {"schedule": "steps", "drops": (0.5, 0.75)}
+_STEPS: dict[str, Any] = {"schedule": "steps", "drops": DROPS}
 RECIPES = {
     "short": Recipe(warmup_epochs=2.0),
     "cifar": Recipe(epochs=300, augmentation="cifar", **_STEPS),

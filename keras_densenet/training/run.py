@@ -42,10 +42,15 @@ def train(
 ) -> dict[str, Any]:
     """Trains a network, or goes on with the run that `folder` holds.
 
-    The folder gets `run.json` (arguments, versions, results), `history.csv`, `curves.png`, `model.keras` (the last
-    epoch's, as in the paper) and `best.keras` (of the epoch that is best on the validation images); both take pixels in
-    0..255. A run that was killed goes on from its last finished epoch, and ends as if it had not been killed. SIGTERM
-    lets it finish the step it is in, or the validation, and saves it there.
+    The folder gets `run.json` (arguments, data, versions, results), `history.csv`, `curves.png`, `model.keras` (the
+    last epoch's, as in the paper), `best.keras` (of the epoch that is best on the validation images); both take pixels
+    in 0..255; and `checkpoint.keras`. A run that was killed goes on from its last finished epoch, and ends as if it had
+    not been killed. SIGTERM and SIGINT let it finish the step it is in, or the validation, and save it there; a second
+    SIGINT does not wait.
+
+    A run that has ended goes on if it is called with more epochs. The schedule is then laid out over all of them, and
+    the new ones follow their part of it: the cosine rises to where the longer one would be and falls to 0 again. So the
+    run is not quite what it would have been with so many epochs from the start.
 
     Args:
         network: a dict of `DenseNet` arguments without input, classes and dropout.
@@ -64,12 +69,13 @@ def train(
         What `run.json` holds, a dict; "test" has loss and accuracy on the test images, once the run has ended.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments, a batch is larger than the training images or
-            cannot be shared out, or XLA is asked for where it cannot be.
+        ValueError: if the folder holds a run with other arguments or other data, a batch is larger than the training
+            images or cannot be shared out, or XLA is asked for where it cannot be.
         OSError: if the folder cannot be written to, or its disk is too small.
         RuntimeError: if the loss stops being a number.
         ConnectionError: if another worker is lost.
         Terminated: after SIGTERM.
+        KeyboardInterrupt: after SIGINT.
     """
     strategy = strategy or tf.distribute.get_strategy()
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
@@ -82,9 +88,11 @@ def train(
         "weights": weights and str(weights),
         "freeze": freeze,
     }
-    arguments = json.loads(json.dumps(arguments))  # tuples become lists, as in the file
+    counts = {name: len(getattr(splits, name).labels) for name in ("train", "validation", "test")}
+    images = {**counts, "shape": splits.train.images.shape[1:]}
+    arguments, images = json.loads(json.dumps([arguments, images]))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
-        state = run.claim(arguments, splits.labels, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
+        state = run.claim(arguments, splits.labels, images, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
         if "test" in state:
             return state
         progress = run.read_progress()
@@ -92,6 +100,7 @@ def train(
         with strategy.scope():
             if progress:
                 model = run.load_checkpoint()
+                model.optimizer.learning_rate = recipe.learning_rates(steps)  # of all epochs, where they became more
             else:
                 model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)
         if not progress:
@@ -120,7 +129,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
     validation = _evaluation(splits.validation, recipe, loop.strategy)
     callbacks.on_train_begin()
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_sigterm_noticed())
+        stop = stack.enter_context(_signals_noticed())
         stack.callback(callbacks.on_train_end)
         while progress.epoch < last and not model.stop_training:
             callbacks.on_epoch_begin(progress.epoch)
@@ -145,7 +154,7 @@ def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
     started = time.perf_counter() - progress.seconds
     while progress.step < steps:
         callbacks.on_train_batch_begin(progress.step)
-        sums = loop.train(*next(stream), stop=stop.is_set())
+        sums = loop.train(*next(stream), stop=bool(stop))
         progress.step, progress.seconds = progress.step + 1, time.perf_counter() - started
         progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
         if not math.isfinite(sums[0]):
@@ -157,7 +166,7 @@ def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
         if sums[3]:
             loop.average_statistics()
             run.save_checkpoint(loop.model, progress)
-            raise Terminated(143)
+            raise _ending(stop)
     loop.average_statistics()
 
 
@@ -191,16 +200,33 @@ def _evaluation(split, recipe, strategy):
 
 
 @contextlib.contextmanager
-def _sigterm_noticed():
-    """Yields an event that SIGTERM sets, where it would otherwise end the process; ends it if nobody acted upon it."""
-    event = threading.Event()
+def _signals_noticed():
+    """Yields a list that gets SIGTERM and SIGINT, which would otherwise end the process; ends it if nobody has."""
+    received, before = [], {}
     if threading.current_thread() is not threading.main_thread():  # signals cannot be handled there
-        yield event
+        yield received
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+
+    def notice(number, _):
+        received.append(number)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])  # a second one does not wait
+
+    ours = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # neither ignored nor somebody else's
+        ours.append(signal.SIGINT)
+    for number in ours:
+        before[number] = signal.getsignal(number)
+        signal.signal(number, notice)
     try:
-        yield event
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if event.is_set():  # it came after the last step, whose epoch is saved
-        raise Terminated(143)
+        for number in ours:
+            signal.signal(number, before[number])
+    if received:  # after the last step, whose epoch is saved
+        raise _ending(received)
+
+
+def _ending(received):
+    """What ends a run that was told to stop; without a signal of its own, another worker got SIGTERM or SIGINT."""
+    return KeyboardInterrupt() if signal.SIGINT in received else Terminated(143)

@@ -1,5 +1,6 @@
 """Loading weights from anywhere, and saving them for anywhere."""
 
+import dataclasses
 import os
 import re
 

@@ -2,18 +2,22 @@
 
 import csv
 import json
+import os
 import pathlib
 import runpy
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 
 import psutil
 import pytest
 
-from keras_densenet import cli
+import keras_densenet as kd
+from keras_densenet import cli, training
 from keras_densenet.search import Budget, DenseNetHyperModel, RandomSearch
+from tests.data.pictures import write_classes
 
 TUNING = pathlib.Path(__file__).parents[2] / "tuning"
 TINY = [
@@ -30,9 +34,9 @@ def start():
     """Starts a script; what still runs at the end of the test is killed."""
     started = []
 
-    def start(*arguments, script="search.py"):
-        command = [sys.executable, TUNING / script, *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    def start(*arguments, script="search.py", folder=None):
+        command, pipe = [sys.executable, TUNING / script, *map(str, arguments)], subprocess.PIPE
+        started.append(subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True))
         return started[-1]
 
     yield start
@@ -57,6 +61,76 @@ def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path, start):
     output, errors = report.communicate(timeout=LONG)
     assert "2 completed" in output
     assert errors == ""
+
+
+def test_the_command_that_a_search_prints_trains_its_best_on_its_data_at_its_size(tmp_path, start):
+    """From another folder, with blanks in all names: at the cost that the search found."""
+    photos = write_classes(tmp_path / "my photos", {"ant": 40, "bee": 40})
+    (tmp_path / "else where").mkdir()
+    images = [*TINY[2:], "--data", photos.relative_to(tmp_path), "--seed", 4, "--batch-size", 8]
+    search = start(*images, "--trials", 1, "--out", tmp_path / "a b", folder=tmp_path)
+    output, errors = search.communicate(timeout=LONG)
+    assert search.returncode == 0, errors
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    printed = output.splitlines()[-1]
+    done = subprocess.run(
+        ["bash", "-c", f"{printed} --epochs 1 --no-xla"],
+        cwd=tmp_path / "else where",
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+    )
+    assert done.returncode == 0, done.stderr
+    plan = json.loads((tmp_path / "a b" / "best.json").read_text())
+    run = tmp_path / "else where" / "runs" / "best"
+    record, cost = training.load_record(run), kd.cost(training.load_model(run)[0])
+    assert (cost.trainable_parameters, cost.macs) == (plan["figures"]["parameters"], plan["figures"]["macs"])
+    assert record["arguments"]["data"] == str(photos)
+    trial = training.load_record(tmp_path / "a b" / "trial_0" / "run0" / "model.keras")
+    assert record["images"] == trial["images"]
+    assert record["arguments"]["recipe"]["seed"] == 4  # by which images are held out
+    assert record["arguments"]["network"] == trial["arguments"]["network"]
+
+
+def test_ctrl_c_says_in_a_line_what_is_kept(tmp_path, start):
+    """The search would take hours; the signal comes when a trial trains."""
+    search = start(*TINY, "--epochs", "100000", "--trials", 1, "--out", tmp_path / "a")
+    deadline = time.monotonic() + LONG
+    while not list(tmp_path.glob("a/trial_0/run0/history.csv")):
+        assert search.poll() is None, search.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    search.send_signal(signal.SIGINT)
+    output, errors = search.communicate(timeout=LONG)
+    assert (search.returncode, errors) == (130, "")
+    told = f"interrupted; {tmp_path}/a keeps what was trained, and the same command goes on from there"
+    assert output.splitlines()[-1] == told
+
+
+WITHOUT = """
+import runpy, sys
+class Missing:
+    def find_spec(name, *_):
+        if name.split(".")[0] == "keras_tuner":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing)
+script, *sys.argv[1:] = sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["tuning/search.py", "--trials", "1"], ["tuning/report.py", "a"], ["keras-densenet", "search", "best", "a"]],
+)
+def test_without_its_extra_a_search_is_one_sentence(tmp_path, command):
+    place = pathlib.Path(sysconfig.get_path("scripts")) if command[0] == "keras-densenet" else TUNING.parent
+    command = [sys.executable, "-c", WITHOUT, str(place / command[0]), *command[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode != 0
+    sentence = "A search needs KerasTuner: pip install 'keras-densenet[search]'"
+    assert " ".join(done.stderr.split()).removeprefix("Error: ") == sentence
 
 
 def test_workers_share_a_search_whose_chief_is_killed(tmp_path, start):
@@ -100,6 +174,13 @@ def test_the_readmes_example_runs(tmp_path):
         (["--space", "none"], "--space must be one of cifar, imagenet, mobile, or a file"),
         (["--algorithm", "best"], "algorithm must be one of random, bayesian, hyperband, grid"),
         (["--workers", "0"], "workers must be at least 1"),
+        (["--workers", "2"], "workers are started by hand where KERASTUNER_ORACLE_IP names a chief"),
+        (["--algorithm", "grid", "--search-seed", "2"], "--search-seed cannot be used with --algorithm grid"),
+        (["--trials", "0"], "bayesian needs a number of trials; only grid and hyperband have an end of their own"),
+        (["--images", "5000"], "images must be at most 1,257, which there are for training. Received: 5000"),
+        (["--blocks", "1:2 3", "--equal-blocks"], "equal_blocks needs the same values for all blocks"),
+        (["--data-dir", "."], "data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
+        (["--drops", "0.5"], 'drops needs schedule="steps"'),
         (["--executions", "0"], "executions must be a whole number >= 1"),
         (["--trials", "-1"], "trials must be a whole number >= 1"),
         (["--images", "9"], "images must be at least 20, two of each class. Received: 9"),
@@ -108,6 +189,8 @@ def test_the_readmes_example_runs(tmp_path):
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.setattr(sys, "argv", ["search.py", "--out", str(tmp_path / "a"), *arguments])
+    if "--workers" in arguments:
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     with pytest.raises(SystemExit) as end:
         cli.run(runpy.run_path(TUNING / "search.py")["app"])
     assert end.value.code == 2

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import gc
 import json
+import shlex
 import sys
 
 import psutil
@@ -119,26 +120,22 @@ def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(fin
     assert len(again.rows) == 3
 
 
-def test_search_best_and_report_say_what_train_takes(finished, tmp_path):
+def test_search_best_and_report_say_how_the_best_is_trained(finished):
     folder, *_ = finished
-    result = CliRunner().invoke(app, ["search", "best", str(folder)], env={"COLUMNS": "200"})
-    assert result.exit_code == 0, result.output
-    assert result.output.startswith("kd.DenseNet(blocks=(1, ")
-    assert f"train --model {folder / 'best.json'}" in result.output
-    result = CliRunner().invoke(app, ["search", "report", str(folder)], env={"COLUMNS": "200"})
-    assert result.exit_code == 0, result.output
-    assert "completed" in result.output
-    arguments = ["train", "--model", str(folder / "best.json"), "--out", str(tmp_path), "--no-xla", "--image-size", "8"]
-    result = CliRunner().invoke(app, [*arguments, "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "256"])
-    assert result.exit_code == 0, result.output
-    kept = json.loads((tmp_path / "run.json").read_text())["arguments"]
-    results = Results(folder)  # another test may have added a trial
-    network, recipe = results.point(results.best())
-    assert kept["recipe"]["learning_rate"] == recipe.learning_rate
-    assert kept["recipe"]["batch_size"] == 256
-    assert kept["recipe"]["augmentation"] == "none"
-    assert kept["network"]["growth_rate"] == network["growth_rate"]
-    assert tuple(kept["network"]["blocks"]) == network["blocks"]
+    for command in ("best", "report"):
+        result = CliRunner().invoke(app, ["search", command, str(folder)], env={"COLUMNS": "60"})
+        assert result.exit_code == 0, result.output
+        call, shell = result.output.splitlines()[-2:]
+        assert call.startswith("kd.DenseNet(blocks=(1, ")
+        assert shlex.split(shell) == shlex.split(f"keras-densenet train --model {folder}/best.json --out runs/best")
+
+
+def test_a_point_on_the_pareto_picture_carries_its_trials_number(finished, tmp_path):
+    _, results, _ = finished
+    rows = [{**row, "trial": f"number {row['trial']}"} for row in results.rows]
+    report.draw(tmp_path / "a.svg", rows)
+    text = (tmp_path / "a.svg").read_text()
+    assert text.count("<!-- number 0 -->") == text.count("<!-- number 1 -->") == 3
 
 
 def test_hyperband_goes_on_where_a_round_stopped(tmp_path):

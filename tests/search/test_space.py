@@ -1,10 +1,13 @@
+import json
+
 import keras_tuner
+import numpy as np
 import pytest
 
 import keras_densenet as kd
 from keras_densenet.search import constructor_call, scaled
 from keras_densenet.search.space import parse, text
-from keras_densenet.training import Recipe
+from keras_densenet.training import RECIPES, Recipe
 
 SHAPE = (8, 8, 1)
 
@@ -71,10 +74,14 @@ def test_a_range_with_a_step_has_both_ends():
 
 
 def test_a_hypermodel_comes_back_from_its_configuration():
-    hypermodel, hp = _space(blocks=[(2, 4), 6], bottleneck=[True, False], stem_channels=None)
-    again = kd.DenseNetHyperModel(**hypermodel.get_config())
-    assert again.get_config() == hypermodel.get_config()
+    others = {"recipe": RECIPES["imagenet"], "steps_per_epoch": 7, "name": "mine", "tunable": False}
+    hypermodel, hp = _space(blocks=[(2, 4), 6], bottleneck=[True, False], stem_channels=None, **others)
+    config = json.loads(json.dumps(hypermodel.get_config()))
+    again = kd.DenseNetHyperModel(**config)
+    assert again.get_config() == hypermodel.get_config() == config
     assert again.network(hp.values) == hypermodel.network(hp.values)
+    assert again.recipe == hypermodel.recipe == RECIPES["imagenet"]
+    assert (again.name, again.tunable, again.steps_per_epoch) == ("mine", False, 7)
 
 
 def test_what_float32_makes_of_a_point_is_undone():
@@ -94,6 +101,59 @@ def test_it_builds_a_compiled_model_for_any_tuner():
         keras_tuner.HyperParameters()
     )
     assert float(constant.optimizer.learning_rate) == pytest.approx(0.25)
+
+
+def test_in_a_name_scope_it_builds_from_its_own_hyperparameters():
+    """Others of the same bare names are somebody else's."""
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("growth_rate", [1, 2])
+    hp.Float("learning_rate", 1.0, 2.0)
+    hypermodel = kd.DenseNetHyperModel(
+        SHAPE, 3, blocks="1:2 1", growth_rate="3:5:1", learning_rate="0.1:0.2", theta=0.5
+    )
+    with hp.name_scope("left"):
+        hypermodel.build(hp)
+    hp.values.update({"left/growth_rate": 5, "left/block1": 2, "left/learning_rate": 0.15})
+    with hp.name_scope("left"):
+        model = hypermodel.build(hp)
+    assert model.architecture.blocks == (2, 1)
+    assert model.architecture.growth_rate == 5
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.15)
+
+
+def test_untunable_it_takes_what_is_there_and_adds_nothing():
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("growth_rate", 7)
+    options = {"name": "backbone", "tunable": False, "stem_channels": None, "bottleneck": True}
+    hypermodel = kd.DenseNetHyperModel(SHAPE, 3, blocks="1:3 1", growth_rate="4:8:1", **options)
+    model = hypermodel.build(hp)
+    assert (hypermodel.name, model.architecture.blocks, model.architecture.growth_rate) == ("backbone", (1, 1), 7)
+    assert [parameter.name for parameter in hp.space] == ["growth_rate"]
+
+
+def test_one_class_is_a_sigmoid_and_binary_cross_entropy_for_kerastuners_own_tuners(tmp_path):
+    fixed = {"theta": 0.5, "bottleneck": False, "dropout_rate": 0.0, "stem_channels": 4, "weight_decay": 1e-4}
+    hypermodel = kd.DenseNetHyperModel(SHAPE, 1, blocks="1 1", growth_rate="3:4:1", learning_rate=0.1, **fixed)
+    tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=2, directory=tmp_path, project_name="a")
+    images, labels = np.zeros((8, *SHAPE), "float32"), np.arange(8) % 2
+    images[labels == 1, ::2] = 1
+    tuner.search(images, labels, validation_data=(images, labels), epochs=1, verbose=0)
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+    model = tuner.get_best_models()[0]
+    assert model.output_shape == (None, 1)
+    assert model.layers[-1].activation.__name__ == "sigmoid"
+    figures = model.evaluate(images, labels, return_dict=True, verbose=0)
+    found = model.predict(images, verbose=0)[:, 0]
+    assert figures["accuracy"] == pytest.approx(np.mean((found > 0.5) == labels))
+    expected = -np.mean(np.log(np.where(labels == 1, found, 1 - found)))
+    assert figures["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_blocks_of_different_values_are_refused():
+    with pytest.raises(
+        ValueError, match=r"equal_blocks needs the same values for all blocks. Received: blocks='1:2 3'"
+    ):
+        kd.DenseNetHyperModel(SHAPE, 3, blocks="1:2 3", equal_blocks=True)
 
 
 def test_the_constructor_call_builds_the_network():

@@ -28,8 +28,8 @@ ALLOWED = """
     Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Prod Range ReadVariableOp RealDiv Relu Reshape
     ResizeBilinear RestoreV2 Rsqrt SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
     Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice StringFormat
-    StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose Unpack
-    VarHandleOp VarIsInitializedOp Where ZerosLike
+    StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose
+    Unpack VarHandleOp VarIsInitializedOp Where ZerosLike
 """
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ def test_dropout_is_the_papers_only_where_images_are_not_varied():
         {"schedule": "linear"},
         {"normalise": "mean"},
         {"drops": (0.7, 0.2)},
+        {"drops": (0.5,)},
+        {"drops": (), "schedule": "steps"},
         {"mixed_precision": "float8"},
         {"dropout_rate": 1.0},
         {"accumulate": 3},
@@ -64,3 +67,36 @@ def test_a_recipe_that_cannot_be_is_refused(wrong):
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=rf"{name} (must|needs) .*Received: {name}="):
         Recipe(**wrong)
+
+
+def test_another_schedule_leaves_what_belonged_to_the_old_one():
+    steps = RECIPES["short"].changed(schedule="steps")
+    assert (steps.schedule, steps.drops, steps.warmup_epochs) == ("steps", (0.5, 0.75), 0)
+    assert RECIPES["short"].changed(schedule="steps", drops=(0.9,)).drops == (0.9,)
+    assert RECIPES["imagenet"].changed(schedule="steps").drops == RECIPES["imagenet"].drops
+    cosine = RECIPES["cifar"].changed(schedule="cosine", warmup_epochs=3)
+    assert (cosine.schedule, cosine.drops, cosine.warmup_epochs) == ("cosine", (), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("short", {"schedule": "steps", "warmup_epochs": 1.0}),
+        ("short", {"drops": (0.5,)}),
+        ("cifar", {"schedule": "cosine", "drops": (0.5,)}),
+        ("short", {"epochs": 3, "warmup_epochs": 3.0}),
+    ],
+)
+def test_a_change_that_would_have_no_effect_is_refused(name, changes):
+    wrong = list(changes)[-1]
+    with pytest.raises(ValueError, match=rf"{wrong} (must|needs) .*Received: {wrong}="):
+        RECIPES[name].changed(**changes)
+
+
+def test_fewer_epochs_than_a_recipe_warms_up_for_are_no_mistake_of_who_asks_for_them():
+    assert RECIPES["short"].changed(epochs=1).epochs == 1
+
+
+def test_a_recipe_comes_back_from_json():
+    recipe = RECIPES["imagenet"]
+    assert Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
