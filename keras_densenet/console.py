@@ -1,22 +1,17 @@
 """What is printed: names as they are, and tables that lose no text."""
 
 import itertools
-import re
 
 import rich.console
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+from keras_densenet.names import visible
+
 _ENDLESS = 1 << 20
 _INDENT = 4
 _GAP = "  "
-
-
-def visible(name):
-    """A name in one line: what would move the cursor, turn the text around or is no Unicode is written as an escape."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
 
 
 class Console(rich.console.Console):

@@ -7,6 +7,7 @@ from keras_densenet.console import Table
 from keras_densenet.cost import cost
 from keras_densenet.family import VARIANTS
 from keras_densenet.files import written_beside
+from keras_densenet.pictures import lettering
 from keras_densenet.search.hypermodel import OF_RECIPE
 
 COSTS = {"parameters": "trainable parameters", "macs": "MACs of an image", "ms_per_step": "ms per training step"}
@@ -144,6 +145,7 @@ def draw(path, rows, references=(), family=None, title=""):
         axes.grid(alpha=0.3, which="both")
     figure.axes[0].set_ylabel("accuracy on the validation images, last epoch")
     figure.axes[0].legend(fontsize=8)
-    figure.suptitle(title)
+    (text,), family = lettering([title])
+    figure.suptitle(text or "", family=family)
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=120)
