@@ -73,6 +73,44 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
+def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None):
+    """Loads a data set for a trained network, in its size and channels, and makes sure that the classes are its own.
+
+    Args:
+        model: the path of the network.
+        network: what `load_model` gave for it.
+        labels: the same.
+        source: a data set. Default: what the run trained on.
+        skip_bad, data_dir: as for `load_splits`.
+
+    Returns:
+        The data set's name, and `Splits`.
+    """
+    *size, channels = network.input_shape[1:]
+    record = training.load_record(model)
+    run = record.get("arguments", {})
+    source = source or run.get("data")
+    if source is None:
+        raise ValueError("--data must be given for a model without a run.json beside it")
+    seed = run.get("recipe", {}).get("seed", 0)  # of the split
+    splits = load_splits(source, None if None in size else size, skip_bad, data_dir, seed, channels)
+    if record and splits.labels != labels:
+        raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
+    return source, splits
+
+
+def _some(labels):
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
+def read_labels(path, network):
+    """The names of a network's classes in a file, one a line."""
+    labels, count = path.read_text(encoding="utf-8").splitlines(), network.output_shape[-1]
+    if len(labels) != count:
+        raise ValueError(f"{str(path)!r} must name {count} classes, one a line. Received: {len(labels)} lines")
+    return labels
+
+
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None):
     """Loads a data set and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business

@@ -11,12 +11,13 @@ from PIL import Image
 import keras_densenet as kd
 from keras_densenet import data, training
 from keras_densenet import explain as views
-from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
+from keras_densenet.cli.common import DataDir, Model, app, console, load_splits_of
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table, track
-from keras_densenet.files import written_beside
+from keras_densenet.data.images import centre, decode
+from keras_densenet.names import visible
 
-_SEEN = 256  # pixels
+_SEEN, _LARGEST = 256, 1024  # pixels of a picture's shorter and longer side
 
 explain = typer.Typer(no_args_is_help=True, help="See which features a trained network reuses, and where it looks.")
 app.add_typer(explain, name="explain")
@@ -69,36 +70,44 @@ def cam(
     ] = None,
     method: Annotated[str, typer.Option(help=f"{' or '.join(views.METHODS)}.")] = views.METHODS[0],
 ):
-    """Draw what in images speaks for a class: Grad-CAM, laid over each image.
+    """Draw what in images speaks for a class: Grad-CAM, laid over each image; what the network did not see is darker.
 
     Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
     """
     network, labels = training.load_model(model)
     class_index = None if of is None else _class(of, labels)
-    paths, table = image_files(images), Table("image", "class", "logit", "picture")
+    paths, table = image_files(images), Table("image", "class", "probability", "picture")
     size, written = 1 if None in network.input_shape[1:] else 32, set()
     for start in track(range(0, len(paths), size), "explaining", console=console):
         batch = paths[start : start + size]
         pixels = data.read_images(batch, network.input_shape[1:])
         found = kd.grad_cam(network, pixels, class_index, level, method)
-        pictures = views.overlay(*_enlarged(pixels, found.maps))
-        for path, picture, index, score in zip(batch, pictures, found.classes, found.scores, strict=True):
-            label = labels[index]
-            name = f"{path.stem}-{label.replace('/', '_')}"
+        probabilities = np.asarray(network(pixels, training=False))
+        for path, cam, index, row in zip(batch, found.maps, found.classes, probabilities, strict=True):
+            label, probability = labels[index], f"{row[index]:.1%}"
+            name = f"{path.stem}-{visible(label).replace('/', '_')}"
             while name in written:  # files of one name in several folders
                 name += "_"
             written.add(name)
-            with written_beside(out / f"{name}.png") as beside:
-                Image.fromarray(picture).save(beside)
-            table.add_row(str(path), label, f"{score:.2f}", str(out / f"{name}.png"))
+            picture = _overlaid(path, cam, network.input_shape[1:3])
+            views.draw_captioned(picture, f"{label} {probability}", out / f"{name}.png", f"class {index} {probability}")
+            table.add_row(str(path), label, probability, str(out / f"{name}.png"))
     console.print(table)
 
 
-def _enlarged(pixels, maps):
-    """Small images as large as one can see."""
-    factor = max(1, _SEEN // min(maps.shape[1:]))
-    size = [side * factor for side in maps.shape[1:]]
-    return tf.image.resize(pixels, size, "nearest"), tf.image.resize(maps[..., None], size)[..., 0]
+def _overlaid(path, cam, size):
+    """The whole photo in a size that one can see, with the map where the network saw it, and darker elsewhere."""
+    photo = Image.fromarray(decode(path, None, 3))
+    box = (0, 0, photo.height, photo.width) if None in size else centre(photo.height, photo.width, size)
+    scale = max(1, _SEEN // min(photo.size)) if min(photo.size) < _SEEN else min(1, _LARGEST / max(photo.size))
+    shape = [max(1, round(side * scale)) for side in photo.size]
+    pixels = np.asarray(photo.resize(shape, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS))
+    top, left, height, width = (round(length * scale) for length in box)
+    inside = slice(top, top + height), slice(left, left + width)
+    picture = (pixels * 0.5).astype("uint8")
+    seen = pixels[inside]
+    picture[inside] = views.overlay(seen[None], tf.image.resize(cam[..., None], seen.shape[:2])[None, ..., 0])[0]
+    return picture
 
 
 def _class(name, labels):
@@ -123,12 +132,8 @@ def gradients(
 
     Example: keras-densenet explain gradients runs/digits --out gradients.png
     """
-    network, _ = training.load_model(model)
-    size, run = network.input_shape[1:3], training.load_record(model).get("arguments", {})
-    source = source or run.get("data")
-    if source is None:
-        raise ValueError("--data must be given for a model without a run.json beside it")
-    train = load_splits(source, None if None in size else size, data_dir=data_dir).train
+    network, labels = training.load_model(model)
+    train = load_splits_of(model, network, labels, source, data_dir=data_dir)[1].train
     kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
     views.draw_gradients(kernels, out, str(model))
     third = len(kernels) // 3 or 1

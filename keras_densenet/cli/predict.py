@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Model, app, console
+from keras_densenet.cli.common import Model, app, console, read_labels
 from keras_densenet.console import Console, Table, track
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -25,12 +25,16 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of a table.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Name files that cannot be read, and go on.")] = False,
+    label_file: Annotated[
+        pathlib.Path | None, typer.Option("--labels", help="File of class names, one a line. Default: the run's.")
+    ] = None,
 ):
     """Tell what is in images.
 
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
     network, labels = training.load_model(model)
+    labels = labels if label_file is None else read_labels(label_file, network)
     paths, errors = image_files(images), Console(stderr=True)
     bad = (lambda error: errors.print(f"skipped: {error}")) if skip_bad else None
     answers = training.predict(network, paths, batch_size, bad)

@@ -8,7 +8,7 @@ from keras_densenet.cost import Network, architecture_of, cost
 from keras_densenet.explain.gradient import KernelGradient
 from keras_densenet.explain.reuse import BlockReuse
 from keras_densenet.pictures import lettering, new_figure, save_figure
-from keras_densenet.types import ImageShape, Path
+from keras_densenet.types import Array, ImageShape, Path
 
 
 def colours(values):
@@ -61,6 +61,27 @@ def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> Non
     if text:
         figure.suptitle(text, fontsize=11, family=family)
     save_figure(figure, path)
+
+
+def draw_captioned(picture: Array, caption: str, path: Path, otherwise: str = "") -> None:
+    """Writes a picture with a line of text below, which may be wider than it.
+
+    Args:
+        picture: uint8 `(height, width, 3)`.
+        caption: the text.
+        path: of the picture to write, `.png`.
+        otherwise: the text where no installed font can write the caption.
+    """
+    figure, (height, width), margin = new_figure(1, 1), picture.shape[:2], 6
+    figure.set_layout_engine("none")
+    (text,), family = lettering([caption])
+    label = figure.text(0, 0, otherwise if text is None else text, family=family, fontsize=11)
+    extent = label.get_window_extent()
+    wide, high = max(width, extent.width + 2 * margin), height + extent.height + 2 * margin
+    figure.set_size_inches(wide / figure.dpi, high / figure.dpi)
+    label.set_position((margin / wide, margin / high))
+    figure.figimage(picture, 0, round(high - height))
+    save_figure(figure, path, figure.dpi)
 
 
 def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "") -> None:
