@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -272,11 +273,14 @@ def test_start_up_is_quiet_and_every_command_has_an_example():
 
 def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "QUICKSTART", {"depth": 10, "growth_rate": 4})
-    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q")])
+    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q 1")])
     assert result.exit_code == 0, result.output
     rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line.split()}
     labels = [str(label) for label in data.load_digits().test.labels[:10]]
     assert rows["truth"] == labels
-    model = training.load_model(tmp_path / "q")[0]
+    model = training.load_model(tmp_path / "q 1")[0]
     expected = np.argmax(model.predict_on_batch(data.load_digits().test.images[:10]), -1)
     assert rows["predicted"] == [str(label) for label in expected]
+    (command,) = (line for line in result.output.splitlines() if line.startswith("Next: keras-densenet "))
+    result = CliRunner().invoke(app, [*shlex.split(command)[2:], "--top", "1"])
+    assert f"held-out-{labels[0]}.png  {expected[0]} " in result.output

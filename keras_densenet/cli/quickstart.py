@@ -1,6 +1,7 @@
 """`keras-densenet quickstart`."""
 
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -8,10 +9,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from PIL import Image
 
 from keras_densenet import data, serving, training
 from keras_densenet.cli.common import app, console, run_training
 from keras_densenet.console import Table
+from keras_densenet.files import written_beside
 
 QUICKSTART = {"depth": 16, "growth_rate": 12}
 
@@ -36,7 +39,14 @@ def quickstart(
     table.add_row("predicted", *(state["labels"][row.argmax()] for row in probabilities))
     table.add_row("probability", *(f"{row.max():.0%}" for row in probabilities))
     console.print(table)
-    console.print(f"Next: keras-densenet predict {out} your-image.png")
+    digit = out / f"held-out-{state['labels'][test.labels[0]]}.png"
+    with written_beside(digit) as beside:
+        Image.fromarray(test.images[0, ..., 0].astype("uint8")).save(beside)
+    console.print(f"Next: {shlex.join(['keras-densenet', 'predict', str(out), str(digit)])}", soft_wrap=True)
+    console.print(
+        "A picture of your own should look like that one: one digit, bright on black, that fills the picture; invert "
+        "dark ink on white paper."
+    )
 
 
 def _ask_fresh_process(folder, images):

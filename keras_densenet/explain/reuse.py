@@ -65,7 +65,7 @@ def feature_reuse(model: keras.Model, scaled: bool = False) -> list[BlockReuse]:
     network = flat(model)
     if folded := stages(network, FOLDED):
         raise ValueError(
-            "Feature reuse shows in a network before it is folded, which multiplies normalisations into the "
+            "feature_reuse takes the network before keras_densenet.fold, which multiplies normalisations into the "
             f"kernels. Received: {model.name!r}, whose layer {folded[0].name!r} is folded"
         )
     chain = stages(network, (layers.DenseBlock, layers.Transition, layers.Head))

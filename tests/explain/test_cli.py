@@ -1,5 +1,6 @@
 """`keras-densenet explain` and `describe`."""
 
+import json
 import sys
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_gradients_are_drawn_on_training_images(tmp_path):
     output = _invoke("explain", "gradients", tmp_path / "m.keras", *arguments)
     assert "9 kernels" in output
     assert "transition1" in (tmp_path / "g.svg").read_text()
+
+
+def test_gradients_of_images_of_other_classes_are_refused(tmp_path, monkeypatch, capsys):
+    network(input_shape=(32, 32, 1)).with_preprocessing("unit").save(tmp_path / "model.keras")
+    monkeypatch.setattr(sys, "argv", ["x", "explain", "gradients", str(tmp_path / "model.keras"), "--data", "digits"])
+    for sentence in (
+        "labels must be a whole number in 0..4 for each image. Received: 128 images with labels [0, 1, 2, 3, 4, 5,",
+        "The network's classes are a, b, c, d, e. Received: images of 0, 1, 2, 3, 4 and 5 more",
+    ):
+        with pytest.raises(SystemExit):
+            run()
+        assert sentence in " ".join(capsys.readouterr().err.split())
+        (tmp_path / "run.json").write_text(json.dumps({"labels": [*"abcde"]}))
 
 
 @pytest.mark.parametrize("timed", [True, False])
