@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import shlex
 import shutil
@@ -107,7 +108,7 @@ def test_export_writes_the_next_version(digits_run, tmp_path):
 def test_an_export_tells_where_its_weights_come_from_and_how_good_they_are(digits_run, tmp_path):
     folder, _ = digits_run
     arguments = ["export", str(folder), "--out", str(tmp_path), "--name", "d", "--xla", "--check"]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "the GPU image of TensorFlow Serving refuses such models" in result.output
     assert "every warm-up request answered" in result.output
@@ -123,7 +124,7 @@ def test_another_format_takes_preprocessing_and_images_to_quantize_with(tmp_path
     write_classes(tmp_path / "photos", {"a": 4}, height=19, width=16)
     arguments = ["export", tmp_path / "net.keras", "--out", tmp_path / "served", "--format", "litert"]
     options = ["--preprocessing", "caffe", "--representative", tmp_path / "photos"]
-    result = CliRunner().invoke(app, [*map(str, [*arguments, *options])], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, [*map(str, [*arguments, *options])])
     assert result.exit_code == 0, result.output
     assert "model.tflite; off Keras by" in result.output
     for wrong, sentence in {
@@ -144,7 +145,7 @@ def test_a_folder_with_a_bad_file_is_trained_on_when_told_to_skip_it(tmp_path, m
     assert "1 not an image that Pillow reads: ant/broken.png" in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
     for command in (train, ["evaluate", out]):
-        result = CliRunner().invoke(app, [*map(str, command), "--skip-bad"], env={"COLUMNS": "200"})
+        result = CliRunner().invoke(app, [*map(str, command), "--skip-bad"])
         assert result.exit_code == 0, result.output
         assert "bad data skipped: 1 not an image" in result.output
     assert "top 5" not in result.output  # of two classes
@@ -154,7 +155,7 @@ def test_a_folder_with_a_bad_file_is_trained_on_when_told_to_skip_it(tmp_path, m
 
 
 def test_models_lists_the_whole_family():
-    output = CliRunner().invoke(app, ["models"], env={"COLUMNS": "200"}).output
+    output = CliRunner().invoke(app, ["models"], env={"COLUMNS": "80"}).output  # which no pipe cares for
     rows = [line.split()[0] for line in output.splitlines()[1:]]
     assert rows == kd.list_models()
     assert "7,978,856" in output
@@ -205,6 +206,7 @@ def test_arguments_in_an_error_are_options_but_what_is_quoted_stays():
     for message, expected in {
         "batch_size must be 1. Received: batch_size=0": "--batch-size must be 1. Received: --batch-size 0",
         "'runs/epochs=3/batch_size' has epochs=3": "'runs/epochs=3/batch_size' has --epochs 3",
+        "the run's batch_size='x'": "the run's --batch-size 'x'",
         "give data, --theta or xla_theta=1": "give data, --theta or xla_theta=1",
     }.items():
         assert in_options(message, command, ["train", "--out", "x"]) == expected
@@ -228,6 +230,15 @@ def test_names_of_any_kind_reach_the_user_as_they_are(digits_run, tmp_path):
     for row, path in zip(rows, paths, strict=True):
         assert path in row
         assert all(f"{label} " in row for label in [*labels[:9], r"a\tb"])
+
+
+def test_what_the_output_cannot_encode_is_an_escape(digits_run, tmp_path, monkeypatch):
+    path = tmp_path / "猫\udcff.png"
+    Image.fromarray(data.load_digits().test.images[0, :, :, 0].astype("uint8")).save(path)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert _run("predict", digits_run[0], path, monkeypatch=monkeypatch) == 0
+    sys.stdout.flush()
+    assert rb"/\u732b\udcff.png  " in sys.stdout.buffer.getvalue()
 
 
 def test_labels_must_be_one_for_each_class(digits_run, tmp_path, monkeypatch, capsys):

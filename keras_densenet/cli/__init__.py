@@ -50,7 +50,7 @@ def in_options(message, command, words):
     options = {parameter.name: parameter.opts[0] for parameter in command.params if parameter.opts[0].startswith("--")}
     names = "|".join(map(re.escape, options))
     snakes = "|".join(re.escape(name) for name in options if "_" in name) or "(?!)"
-    pattern = re.compile(rf"""'[^']*'|"[^"]*"|(?<![-\w])(?:({names})=|({snakes})\b|^({names})(?=\ must\ ))""")
+    pattern = re.compile(rf"""(?<!\w)'[^']*'|"[^"]*"|(?<![-\w])(?:({names})=|({snakes})\b|^({names})(?=\ must\ ))""")
 
     def option(found):
         name = found[1] or found[2] or found[3]
