@@ -4,6 +4,11 @@ import contextlib
 import os
 import sys
 
+OF_EXTRAS = {
+    *("PIL", "importlib_resources", "keras_tuner", "matplotlib", "requests", "rich", "scipy", "sklearn"),
+    *("tensorboard", "tensorflow_datasets", "tensorflow_serving", "typer"),
+}
+
 
 def main():
     with quiet("cli"):
@@ -13,16 +18,20 @@ def main():
 
 @contextlib.contextmanager
 def quiet(extra):
-    """Silences the imports of the block; a package that is missing ends the program in a sentence: `extra` has it."""
+    """Silences the imports of the block; what cannot be imported ends the program with a sentence.
+
+    Args:
+        extra: that has the packages, in case one of `OF_EXTRAS` is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         with _quiet_stderr():
             yield
-    except ModuleNotFoundError as error:
-        sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[{extra}]'")
     except ImportError as error:
-        sys.exit(str(error))
+        if isinstance(error, ModuleNotFoundError) and error.name in OF_EXTRAS:
+            sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[{extra}]'")
+        sys.exit(f"keras-densenet cannot start: {error}")
 
 
 @contextlib.contextmanager

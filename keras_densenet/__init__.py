@@ -1,9 +1,11 @@
 """DenseNet for Keras 3 on TensorFlow: the whole family, exact to the paper."""
 
 # ruff: noqa: E402, TensorFlow reads these settings when it first allocates
+from keras_densenet.backend import check_backend
 from keras_densenet.memory import keep_memory
 
 keep_memory()
+check_backend()
 
 from keras_densenet import explain, layers
 from keras_densenet.architecture import Architecture

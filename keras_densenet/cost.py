@@ -88,7 +88,8 @@ class Cost:
     def _each(self, name, figure=None):
         if self.input_values is None:
             raise ValueError(
-                f"{figure or name} depends on the image size, which is unknown: give cost an input_shape=..."
+                f"{figure or name} depends on the image size, which is unknown: give cost an input_shape=... "
+                "(--image-size)"
             )
         return [getattr(stage, name) for stage in self.stages]
 

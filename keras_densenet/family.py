@@ -57,5 +57,5 @@ def variant(name):
     if name in VARIANTS:
         return dict(VARIANTS[name])
     near = difflib.get_close_matches(str(name).lower(), VARIANTS, n=3, cutoff=0.4)
-    hint = f" Did you mean {' or '.join(near)}?" if near else " See keras_densenet.list_models()."
+    hint = f" Did you mean {' or '.join(near)}?" if near else " list_models() (keras-densenet models) has all."
     raise ValueError(f"Unknown model. Received: {name!r}.{hint}")

@@ -2,19 +2,22 @@
 
 import dataclasses
 import hashlib
+import io
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 import keras_densenet as kd
 from keras_densenet import data, training
-from keras_densenet.cli import app, quickstart, run
+from keras_densenet.cli import app, in_options, quickstart, run
 from tests import tiny
 from tests.data.pictures import write_classes
 
@@ -49,7 +52,7 @@ def test_evaluate_gives_what_training_gave(digits_run):
     folder, output = digits_run
     told = output[output.index("test accuracy") :].split()[2]
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--out", str(folder / "test")])
-    assert f"accuracy {told}" in result.output
+    assert f"accuracy {told}, top 5 " in result.output
     names = ["classes.csv", "confusion.csv", "confusion.png", "evaluation.json"]
     assert sorted(path.name for path in (folder / "test").iterdir()) == names
 
@@ -105,7 +108,7 @@ def test_export_writes_the_next_version(digits_run, tmp_path):
 def test_an_export_tells_where_its_weights_come_from_and_how_good_they_are(digits_run, tmp_path):
     folder, _ = digits_run
     arguments = ["export", str(folder), "--out", str(tmp_path), "--name", "d", "--xla", "--check"]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "the GPU image of TensorFlow Serving refuses such models" in result.output
     assert "every warm-up request answered" in result.output
@@ -121,7 +124,7 @@ def test_another_format_takes_preprocessing_and_images_to_quantize_with(tmp_path
     write_classes(tmp_path / "photos", {"a": 4}, height=19, width=16)
     arguments = ["export", tmp_path / "net.keras", "--out", tmp_path / "served", "--format", "litert"]
     options = ["--preprocessing", "caffe", "--representative", tmp_path / "photos"]
-    result = CliRunner().invoke(app, [*map(str, [*arguments, *options])], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, [*map(str, [*arguments, *options])])
     assert result.exit_code == 0, result.output
     assert "model.tflite; off Keras by" in result.output
     for wrong, sentence in {
@@ -142,16 +145,17 @@ def test_a_folder_with_a_bad_file_is_trained_on_when_told_to_skip_it(tmp_path, m
     assert "1 not an image that Pillow reads: ant/broken.png" in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
     for command in (train, ["evaluate", out]):
-        result = CliRunner().invoke(app, [*map(str, command), "--skip-bad"], env={"COLUMNS": "200"})
+        result = CliRunner().invoke(app, [*map(str, command), "--skip-bad"])
         assert result.exit_code == 0, result.output
         assert "bad data skipped: 1 not an image" in result.output
+    assert "top 5" not in result.output  # of two classes
     assert list((out / "tensorboard").rglob("events.*"))
     assert _run("evaluate", out, "--data", "digits", monkeypatch=monkeypatch) == 2
     assert "The network's classes are ant, bee. Received: images of 0, 1, 2" in capsys.readouterr().err
 
 
 def test_models_lists_the_whole_family():
-    output = CliRunner().invoke(app, ["models"], env={"COLUMNS": "200"}).output
+    output = CliRunner().invoke(app, ["models"], env={"COLUMNS": "80"}).output  # which no pipe cares for
     rows = [line.split()[0] for line in output.splitlines()[1:]]
     assert rows == kd.list_models()
     assert "7,978,856" in output
@@ -161,8 +165,8 @@ def test_models_lists_the_whole_family():
     ("arguments", "sentence"),
     [
         (["train", "--model", "densenet-bc-100-13", "--out", "x"], "Did you mean densenet-bc-100-12"),
-        (["train", "--depth", "41", "--out", "x"], "depth must be 6n + 4"),
-        (["train", "--theta", "1.5", "--out", "x"], "theta must be in (0, 1]. Received: theta=1.5"),
+        (["train", "--depth", "41", "--out", "x"], "--depth must be 6n + 4"),
+        (["train", "--theta", "1.5", "--out", "x"], "--theta must be in (0, 1]. Received: --theta 1.5"),
         (
             ["train", "--data", "cifar", "--out", "x"],
             "'cifar' is neither a folder nor a data set of TensorFlow Datasets.",
@@ -171,9 +175,21 @@ def test_models_lists_the_whole_family():
             ["train", "--recipe", "fast", "--out", "x"],
             "--recipe must be one of short, cifar, svhn, imagenet",
         ),
-        (["train", "--accumulate", "3", "--out", "x"], "accumulate must divide the batch_size. Received: accumulate=3"),
+        (
+            ["train", "--accumulate", "3", "--out", "x"],
+            "--accumulate must divide the --batch-size. Received: --accumulate 3",
+        ),
         (["train", "--strategy", "multi_worker", "--out", "x"], "needs the environment variable TF_CONFIG"),
         (["evaluate", "nowhere"], "'nowhere' is not there"),
+        (["evaluate", "."], "'.' is a folder without a run. Give a run's folder or a .keras file"),
+        (
+            ["train", "--growth-rate", "0", "--out", "x"],
+            "--growth-rate must be a whole number >= 1. Received: --growth-rate 0",
+        ),
+        (
+            ["convert", "nowhere.h5", "--model", "densenet-bc-40-12", "--out", "x.h5", "--layout", "keras"],
+            "There is no weights file 'nowhere.h5': give a path, or a name of list_weights() (keras-densenet weights)",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_is_left(tmp_path, monkeypatch, capsys, arguments, sentence):
@@ -183,6 +199,60 @@ def test_a_mistake_is_one_sentence_and_nothing_is_left(tmp_path, monkeypatch, ca
     assert sentence in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+def test_arguments_in_an_error_are_options_but_what_is_quoted_stays():
+    command = typer.main.get_command(app)
+    for message, expected in {
+        "batch_size must be 1. Received: batch_size=0": "--batch-size must be 1. Received: --batch-size 0",
+        "'runs/epochs=3/batch_size' has epochs=3": "'runs/epochs=3/batch_size' has --epochs 3",
+        "the run's batch_size='x'": "the run's --batch-size 'x'",
+        "give data, --theta or xla_theta=1": "give data, --theta or xla_theta=1",
+    }.items():
+        assert in_options(message, command, ["train", "--out", "x"]) == expected
+    assert in_options("theta=1", command, ["models"]) == "theta=1"
+
+
+def test_names_of_any_kind_reach_the_user_as_they_are(digits_run, tmp_path):
+    names = ["IMG_1 [edited].png", "d[/photo].png", ":smile:.png", "a very long name " * 10 + ".png", "猫.png"]
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(data.load_digits().test.images[0, :, :, 0].astype("uint8")).save(path)
+    labels = [f"[{digit}] $_$ :zap:" for digit in range(9)] + ["a\tb"]
+    (tmp_path / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    paths = [str(tmp_path / name) for name in names]
+    arguments = ["predict", str(digits_run[0]), *paths, "--labels", str(tmp_path / "labels.txt"), "--top", "10"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = result.output.splitlines()[1:]
+    assert len(rows) == len(paths)
+    for row, path in zip(rows, paths, strict=True):
+        assert path in row
+        assert all(f"{label} " in row for label in [*labels[:9], r"a\tb"])
+
+
+def test_what_the_output_cannot_encode_is_an_escape(digits_run, tmp_path, monkeypatch):
+    path = tmp_path / "猫\udcff.png"
+    Image.fromarray(data.load_digits().test.images[0, :, :, 0].astype("uint8")).save(path)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert _run("predict", digits_run[0], path, monkeypatch=monkeypatch) == 0
+    sys.stdout.flush()
+    assert rb"/\u732b\udcff.png  " in sys.stdout.buffer.getvalue()
+
+
+def test_labels_must_be_one_for_each_class(digits_run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    arguments = ["predict", digits_run[0], "x.png", "--labels", tmp_path / "labels.txt"]
+    assert _run(*arguments, monkeypatch=monkeypatch) == 2
+    assert "must name 10 classes, one a line. Received: 2 lines" in capsys.readouterr().err
+
+
+def test_an_error_with_a_name_of_any_kind_is_one_sentence(digits_run, tmp_path, monkeypatch, capfd):
+    for name in ("d[/photo].png", "[red].png", ":smile:.png", "\udcff.png"):
+        assert _run("predict", digits_run[0], tmp_path / name, monkeypatch=monkeypatch) == 2
+        told = capfd.readouterr().err.splitlines()
+        assert told == [f"Error: There is no image {str(tmp_path / name)!r}"]
 
 
 def test_a_file_that_is_no_image_is_one_sentence(digits_run, tmp_path, monkeypatch, capsys):
@@ -214,11 +284,14 @@ def test_start_up_is_quiet_and_every_command_has_an_example():
 
 def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "QUICKSTART", {"depth": 10, "growth_rate": 4})
-    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q")])
+    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q 1")])
     assert result.exit_code == 0, result.output
     rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line.split()}
     labels = [str(label) for label in data.load_digits().test.labels[:10]]
     assert rows["truth"] == labels
-    model = training.load_model(tmp_path / "q")[0]
+    model = training.load_model(tmp_path / "q 1")[0]
     expected = np.argmax(model.predict_on_batch(data.load_digits().test.images[:10]), -1)
     assert rows["predicted"] == [str(label) for label in expected]
+    (command,) = (line for line in result.output.splitlines() if line.startswith("Next: keras-densenet "))
+    result = CliRunner().invoke(app, [*shlex.split(command)[2:], "--top", "1"])
+    assert f"held-out-{labels[0]}.png  {expected[0]} " in result.output

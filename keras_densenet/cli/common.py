@@ -6,12 +6,13 @@ from typing import Annotated
 
 import absl.logging
 import keras
-import rich.console
 import typer
 
 import keras_densenet as kd
 from keras_densenet import data as data_sets
 from keras_densenet import training
+from keras_densenet.console import Console
+from keras_densenet.models import framing_of
 from keras_densenet.training.folder import RunFolder
 from keras_densenet.training.progress import ProgressBar
 from keras_densenet.training.strategy import is_chief
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="DenseNets for Keras: train, evaluate, predict, export.\n\nExample: keras-densenet quickstart",
 )
-console = rich.console.Console()
+console = Console()
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 DATA = (
@@ -101,6 +102,43 @@ def _tensorboard(folder):
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
+def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None):
+    """Loads a data set for a trained network, as files become its input, and makes sure that the classes are its own.
+
+    Args:
+        model: the path of the network.
+        network: what `load_model` gave for it.
+        labels: the same.
+        source: a data set. Default: what the run trained on.
+        skip_bad, data_dir: as for `load_splits`.
+
+    Returns:
+        The data set's name, and `Splits`.
+    """
+    record = training.load_record(model)
+    run = record.get("arguments", {})
+    source = source or run.get("data")
+    if source is None:
+        raise ValueError("--data must be given for a model without a run.json beside it")
+    seed = run.get("recipe", {}).get("seed", 0)  # of the split
+    splits = load_splits(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=framing_of(network))
+    if record and splits.labels != labels:
+        raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
+    return source, splits
+
+
+def _some(labels):
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
+def read_labels(path, network):
+    """The names of a network's classes in a file, one a line."""
+    labels, count = path.read_text(encoding="utf-8").splitlines(), network.output_shape[-1]
+    if len(labels) != count:
+        raise ValueError(f"{str(path)!r} must name {count} classes, one a line. Received: {len(labels)} lines")
+    return labels
+
+
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, framing=None):
     """Loads a data set, for a network by its `Framing`, and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
@@ -109,5 +147,5 @@ def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, 
         given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
     splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)
     for note in splits.notes:
-        console.print(f"{source}: {note}", highlight=False, markup=False)
+        console.print(f"{source}: {note}")
     return splits

@@ -1,16 +1,15 @@
 """`keras-densenet evaluate`."""
 
+import functools
 import pathlib
 from typing import Annotated
 
 import numpy as np
-import rich.progress
-import rich.table
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits
-from keras_densenet.models import framing_of
+from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits_of
+from keras_densenet.console import Table, track
 
 _SHOWN = 20
 
@@ -32,34 +31,17 @@ def evaluate(
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
     network, labels = training.load_model(model)
-    framing = framing_of(network)
-    record = training.load_record(model)
-    run = record.get("arguments", {})
-    data = data or run.get("data")
-    if data is None:
-        raise ValueError("--data must be given for a model without a run.json beside it")
-    seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    splits = load_splits(data, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=framing)
-    if record and splits.labels != labels:
-        raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
-
-    def track(batches):
-        return rich.progress.track(batches, "evaluating", len(batches), console=console, transient=True)
-
-    found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, track)
-    table = rich.table.Table("class", "images", "accuracy", box=None)
+    data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir)
+    watched = functools.partial(track, what="evaluating", console=console)
+    found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, watched)
+    table = Table("class", "images", "accuracy", right=(1, 2))
     for index in np.argsort(np.nan_to_num(found.class_accuracy, nan=2), kind="stable")[:_SHOWN]:
         table.add_row(labels[index], f"{found.images[index]:,}", f"{found.class_accuracy[index]:.2%}")
     console.print(table)
     if len(labels) > _SHOWN:
-        console.print(f"(the {_SHOWN} worst of {len(labels)} classes)", highlight=False)
-    console.print(
-        f"{data} test images: loss {found.loss:.4f}, accuracy {found.top1:.2%}, top 5 {found.top5:.2%}", highlight=False
-    )
+        console.print(f"(the {_SHOWN} worst of {len(labels)} classes)")
+    top5 = f", top 5 {found.top5:.2%}" if len(labels) > 5 else ""  # of five classes any answer has the right one
+    console.print(f"{data} test images: loss {found.loss:.4f}, accuracy {found.top1:.2%}{top5}")
     if out is not None:
         found.write(out)
-        console.print(f"per-class accuracy and confusion matrix are in {out}", highlight=False)
-
-
-def _some(labels):
-    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+        console.print(f"per-class accuracy and what was taken for what are in {out}")

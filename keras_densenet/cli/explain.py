@@ -4,8 +4,6 @@ import pathlib
 from typing import Annotated
 
 import numpy as np
-import rich.progress
-import rich.table
 import tensorflow as tf
 import typer
 from PIL import Image
@@ -13,12 +11,13 @@ from PIL import Image
 import keras_densenet as kd
 from keras_densenet import data, training
 from keras_densenet import explain as views
-from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
+from keras_densenet.cli.common import DataDir, Model, app, console, load_splits_of
 from keras_densenet.cli.predict import image_files
-from keras_densenet.files import written_beside
+from keras_densenet.console import Table, track
 from keras_densenet.models import framing_of
+from keras_densenet.names import visible
 
-_SEEN = 256  # pixels
+_SEEN, _LARGEST = 256, 1024  # pixels of a picture's shorter and longer side
 
 explain = typer.Typer(no_args_is_help=True, help="See which features a trained network reuses, and where it looks.")
 app.add_typer(explain, name="explain")
@@ -40,7 +39,7 @@ def reuse(
     blocks = kd.feature_reuse(network, scaled)
     views.draw_reuse(blocks, out, str(model))
     columns = "block", "spread", "x_0 least", "chance", "x_0/others", "read by", "spread", "late/early"
-    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
+    table = Table(*columns)
     for row in views.observations(blocks):
         figures = (row[name] for name in ("spread", "input_least", "input_chance", "input_weight"))
         reader = row["reader"] or "", *(_figure(row[name]) for name in ("reader_spread", "reader_late"))
@@ -50,9 +49,8 @@ def reuse(
         "spread: over how much of what it could read a layer spreads its weight, 1 for evenly over all; x_0 least: "
         "share of the layers that give the block's input the least weight, and what chance would give; x_0/others: "
         "its weight by the others' mean; late/early: weight of the last third of the sources by that of the first",
-        highlight=False,
     )
-    console.print(f"the map is in {out}", highlight=False)
+    console.print(f"the map is in {out}")
 
 
 def _figure(value):
@@ -72,37 +70,45 @@ def cam(
     ] = None,
     method: Annotated[str, typer.Option(help=f"{' or '.join(views.METHODS)}.")] = views.METHODS[0],
 ):
-    """Draw what in images speaks for a class: Grad-CAM, laid over each image.
+    """Draw what in images speaks for a class: Grad-CAM, laid over each image; what the network did not see is darker.
 
     Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
     """
     network, labels = training.load_model(model)
     class_index = None if of is None else _class(of, labels)
-    paths, table = image_files(images), rich.table.Table("image", "class", "logit", "picture", box=None)
+    paths, table = image_files(images), Table("image", "class", "probability", "picture")
     framing, written = framing_of(network), set()
     size = 1 if framing.size is None else 32
-    for start in rich.progress.track(range(0, len(paths), size), "explaining", console=console, transient=True):
+    for start in track(range(0, len(paths), size), "explaining", console=console):
         batch = paths[start : start + size]
         pixels = data.read_images(batch, framing)
         found = kd.grad_cam(network, pixels, class_index, level, method)
-        pictures = views.overlay(*_enlarged(pixels, found.maps))
-        for path, picture, index, score in zip(batch, pictures, found.classes, found.scores, strict=True):
-            label = labels[index]
-            name = f"{path.stem}-{label.replace('/', '_')}"
+        probabilities = np.asarray(network(pixels, training=False))
+        for path, cam, index, row in zip(batch, found.maps, found.classes, probabilities, strict=True):
+            label, probability = labels[index], f"{row[index]:.1%}"
+            name = f"{path.stem}-{visible(label).replace('/', '_')}"
             while name in written:  # files of one name in several folders
                 name += "_"
             written.add(name)
-            with written_beside(out / f"{name}.png") as beside:
-                Image.fromarray(picture).save(beside)
-            table.add_row(str(path), label, f"{score:.2f}", str(out / f"{name}.png"))
+            picture = _overlaid(path, cam, framing)
+            views.draw_captioned(picture, f"{label} {probability}", out / f"{name}.png", f"class {index} {probability}")
+            table.add_row(str(path), label, probability, str(out / f"{name}.png"))
     console.print(table)
 
 
-def _enlarged(pixels, maps):
-    """Small images as large as one can see."""
-    factor = max(1, _SEEN // min(maps.shape[1:]))
-    size = [side * factor for side in maps.shape[1:]]
-    return tf.image.resize(pixels, size, "nearest"), tf.image.resize(maps[..., None], size)[..., 0]
+def _overlaid(path, cam, framing):
+    """The whole photo in a size that one can see, with the map where the network saw it, and darker elsewhere."""
+    photo = Image.fromarray(data.read_images([path], data.Framing(None, 3))[0].astype("uint8"))
+    box = framing.box(photo.height, photo.width)
+    scale = max(1, _SEEN // min(photo.size)) if min(photo.size) < _SEEN else min(1, _LARGEST / max(photo.size))
+    shape = [max(1, round(side * scale)) for side in photo.size]
+    pixels = np.asarray(photo.resize(shape, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS))
+    top, left, height, width = (round(length * scale) for length in box)
+    inside = slice(top, top + height), slice(left, left + width)
+    picture = (pixels * 0.5).astype("uint8")
+    seen = pixels[inside]
+    picture[inside] = views.overlay(seen[None], tf.image.resize(cam[..., None], seen.shape[:2])[None, ..., 0])[0]
+    return picture
 
 
 def _class(name, labels):
@@ -127,12 +133,8 @@ def gradients(
 
     Example: keras-densenet explain gradients runs/digits --out gradients.png
     """
-    network, _ = training.load_model(model)
-    run = training.load_record(model).get("arguments", {})
-    source = source or run.get("data")
-    if source is None:
-        raise ValueError("--data must be given for a model without a run.json beside it")
-    train = load_splits(source, data_dir=data_dir, framing=framing_of(network)).train
+    network, labels = training.load_model(model)
+    train = load_splits_of(model, network, labels, source, data_dir=data_dir)[1].train
     kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
     views.draw_gradients(kernels, out, str(model))
     third = len(kernels) // 3 or 1
@@ -141,7 +143,6 @@ def gradients(
     console.print(
         f"{len(kernels)} kernels; geometric mean of the gradients' norms {early:.3g} in the first third, {late:.3g} in "
         f"the last; the picture is in {out}",
-        highlight=False,
     )
 
 
@@ -176,9 +177,7 @@ def describe(
             seconds = views.stage_seconds(model, shape, batch_size)
     rows = views.describe(model, shape, seconds)
     columns = ["stage", "output", "layers", "channels", "parameters", "M MACs", *(["time"] if measure else [])]
-    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
-    for column in table.columns[4:]:
-        column.justify = "right"
+    table = Table(*columns, right=(4, 5, 6))
     for row in rows:
         channels = f"{row.in_channels} -> {row.out_channels}"
         share = [] if row.share is None else [f"{row.share:.1%}"]
@@ -188,7 +187,7 @@ def describe(
     table.add_row("total", "", "", "", *totals, *([] if seconds is None else [f"{sum(seconds) * 1e3:.0f} ms"]))
     console.print(table)
     if seconds is not None:
-        console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA", highlight=False)
+        console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA")
     if out is not None:
         views.draw_network(model, out, input_shape=shape)
-        console.print(f"the picture is in {out}", highlight=False)
+        console.print(f"the picture is in {out}")

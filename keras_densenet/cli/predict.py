@@ -1,17 +1,16 @@
 """`keras-densenet predict`."""
 
 import json
+import pathlib
 import sys
 from typing import Annotated
 
 import numpy as np
-import rich.console
-import rich.progress
-import rich.table
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Model, app, console
+from keras_densenet.cli.common import Model, app, console, read_labels
+from keras_densenet.console import Console, Table, track
 from keras_densenet.data import files_of
 
 
@@ -25,17 +24,21 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line instead of a table.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Name files that cannot be read, and go on.")] = False,
+    label_file: Annotated[
+        pathlib.Path | None, typer.Option("--labels", help="File of class names, one a line. Default: the run's.")
+    ] = None,
 ):
     """Tell what is in images.
 
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
     network, labels = training.load_model(model)
-    paths, errors = image_files(images), rich.console.Console(stderr=True)
-    bad = (lambda error: errors.print(f"skipped: {error}", highlight=False, markup=False)) if skip_bad else None
+    labels = labels if label_file is None else read_labels(label_file, network)
+    paths, errors = image_files(images), Console(stderr=True)
+    bad = (lambda error: errors.print(f"skipped: {error}")) if skip_bad else None
     answers = training.predict(network, paths, batch_size, bad)
-    found = rich.progress.track(answers, "predicting", len(paths), console=errors, transient=True)
-    table = rich.table.Table("image", "classes, most probable first", box=None)
+    found = track(answers, "predicting", len(paths), console=errors)
+    table = Table("image", "classes, most probable first")
     for path, row in found:
         best = [(labels[index], float(row[index])) for index in np.argsort(-row)[:top]]
         if as_json:

@@ -1,17 +1,20 @@
 """`keras-densenet quickstart`."""
 
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
 from typing import Annotated
 
 import numpy as np
-import rich.table
 import typer
+from PIL import Image
 
 from keras_densenet import data, serving, training
 from keras_densenet.cli.common import app, console, run_training
+from keras_densenet.console import Table
+from keras_densenet.files import written_beside
 
 QUICKSTART = {"depth": 16, "growth_rate": 12}
 
@@ -28,15 +31,22 @@ def quickstart(
     state = run_training(QUICKSTART, "digits", data.load_digits(), training.Recipe(epochs=epochs, batch_size=32), out)
     model, labels = training.load_model(out)
     target = serving.export_saved_model(model, out / "served", "digits", labels=labels)
-    console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
+    console.print(f"exported to {target}; asking it from a fresh process:")
     test = data.load_digits().test
     probabilities = _ask_fresh_process(target, test.images[:10])
-    table = rich.table.Table("held-out digit", *map(str, range(10)), box=None)
+    table = Table("held-out digit", *map(str, range(10)))
     table.add_row("truth", *(state["labels"][label] for label in test.labels[:10]))
     table.add_row("predicted", *(state["labels"][row.argmax()] for row in probabilities))
     table.add_row("probability", *(f"{row.max():.0%}" for row in probabilities))
     console.print(table)
-    console.print(f"Next: keras-densenet predict {out} your-image.png", highlight=False)
+    digit = out / f"held-out-{state['labels'][test.labels[0]]}.png"
+    with written_beside(digit) as beside:
+        Image.fromarray(test.images[0, ..., 0].astype("uint8")).save(beside)
+    console.print(f"Next: {shlex.join(['keras-densenet', 'predict', str(out), str(digit)])}", soft_wrap=True)
+    console.print(
+        "A picture of your own should look like that one: one digit, bright on black, that fills the picture; invert "
+        "dark ink on white paper."
+    )
 
 
 def _ask_fresh_process(folder, images):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_densenet import ops
+from keras_densenet.architecture import check_count
 from keras_densenet.types import Mode, Tensor
 
 
@@ -37,7 +38,7 @@ def decode_predictions(
 
     Args:
         predictions: `(images, classes)`, an array or a tensor.
-        top: how many classes to name.
+        top: how many classes to name, all where there are fewer.
         labels: the names of the classes. Default: ImageNet's, whose list Keras downloads once.
 
     Returns:
@@ -45,9 +46,10 @@ def decode_predictions(
         class's number for `labels`.
 
     Raises:
-        ValueError: if there is not one label for each class.
+        ValueError: if there is not one label for each class, or for another `top`.
         OSError: if ImageNet's list is not there and cannot be downloaded.
     """
+    check_count("top", top)
     predictions = keras.ops.convert_to_numpy(predictions)
     count = 1000 if labels is None else len(labels)
     if predictions.ndim != 2 or predictions.shape[1] != count:

@@ -83,16 +83,14 @@ def decode(record, framing, box=None):
             raise ValueError(f"it is {found[0]}")
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         height, width = image.size if turned else image.size[::-1]
-        part = None
-        if size is not None and (box is not None or (height, width) != size):
-            part = (box or framing.box)(height, width)
+        top, left, part_height, part_width = part = (box or framing.box)(height, width)
+        if size is not None:
             factor = framing.reduction(part)
             image.draft(None, (image.width // factor, image.height // factor))
         PIL.ImageOps.exif_transpose(image, in_place=True)
         y, x = image.height / height, image.width / width
         image = _converted(image, MODES[framing.channels])
-        if part is not None:
-            top, left, part_height, part_width = part
+        if size is not None:
             right, bottom = min((left + part_width) * x, image.width), min((top + part_height) * y, image.height)
             filtered = PIL.Image.Resampling[framing.interpolation.upper()]
             # Columns first, as `ops.resize_box`: releases of Pillow differ in what they take first.

@@ -2,7 +2,7 @@
 
 from keras_densenet.explain.cam import METHODS, ClassActivation, grad_cam, overlay
 from keras_densenet.explain.describe import StageRow, describe, stage_seconds
-from keras_densenet.explain.drawing import draw_gradients, draw_network, draw_reuse
+from keras_densenet.explain.drawing import draw_captioned, draw_gradients, draw_network, draw_reuse
 from keras_densenet.explain.gradient import KernelGradient, gradient_flow
 from keras_densenet.explain.network import flat
 from keras_densenet.explain.reuse import BlockReuse, feature_reuse, observations
@@ -14,6 +14,7 @@ __all__ = [
     "KernelGradient",
     "StageRow",
     "describe",
+    "draw_captioned",
     "draw_gradients",
     "draw_network",
     "draw_reuse",

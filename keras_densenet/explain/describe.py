@@ -86,7 +86,9 @@ def stage_seconds(
     if network.architecture.classes is not None:
         parts.append(keras.Model(network.pyramid_outputs[[*network.pyramid_outputs][-1]], network.output))
     if None in shape:
-        raise ValueError(f"The time depends on the image size, which is unknown: give input_shape. Received: {shape}")
+        raise ValueError(
+            f"The time depends on the image size, which is unknown: give input_shape (--image-size). Received: {shape}"
+        )
     x, steps = tf.constant(np.random.default_rng(0).normal(size=(batch_size, *shape)), network.compute_dtype), []
     for part in parts:
         run = tf.function(functools.partial(part, training=False), autograph=False).get_concrete_function(x)

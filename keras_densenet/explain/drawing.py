@@ -7,30 +7,8 @@ import numpy as np
 from keras_densenet.cost import Network, architecture_of, cost
 from keras_densenet.explain.gradient import KernelGradient
 from keras_densenet.explain.reuse import BlockReuse
-from keras_densenet.files import written_beside
-from keras_densenet.types import ImageShape, Path
-
-
-def new_figure(width, height):
-    """An empty matplotlib figure of so many inches, outside pyplot."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("Pictures need matplotlib: pip install 'keras-densenet[cli]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure, path, dpi=110):
-    """Writes a figure whole or not at all; the suffix of the path tells the format.
-
-    Raises:
-        ValueError: for a suffix that is no format of pictures.
-    """
-    formats = figure.canvas.get_supported_filetypes()
-    with written_beside(path) as beside:
-        if beside.suffix[1:].lower() not in formats:
-            raise ValueError(f"The picture's name must end in .png, .svg or .pdf. Received: {str(path)!r}")
-        figure.savefig(beside, dpi=dpi)
+from keras_densenet.pictures import lettering, new_figure, save_figure
+from keras_densenet.types import Array, ImageShape, Path
 
 
 def colours(values):
@@ -44,8 +22,8 @@ def colours(values):
 def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> None:
     """Draws the heat maps of `feature_reuse` as in the paper's figure 5.
 
-    A column is a reader, its weights in units of its largest; a row is a source, the block's input on top. The frame is
-    around the transition or classifier.
+    A column is a reader, its weights in units of its largest; a row is a source, the block's input on top. The colours
+    reach from the smallest of these to 1. The frame is around the transition or classifier.
 
     Args:
         blocks: what `feature_reuse` gave.
@@ -55,10 +33,11 @@ def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> Non
     from matplotlib.patches import Rectangle
 
     cells = [len(block.readers) + 1 for block in blocks]
+    least = min(np.nanmin(block.relative) for block in blocks)
     cell = min(0.42, 10 / sum(cells))
     figure = new_figure(cell * sum(cells) + 0.7 * len(blocks) + 1, cell * max(cells) + 1.7)
     for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False, width_ratios=cells)[0], blocks, strict=True):
-        picture = axes.imshow(block.relative.T, cmap="viridis", vmin=0, vmax=1)
+        picture = axes.imshow(block.relative.T, cmap="viridis", vmin=least, vmax=1)
         axes.set_title(block.name)
         step = 1 + (len(block.readers) - 1) // 16
         for axis, names, ends in (
@@ -78,9 +57,31 @@ def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> Non
         axes.set_anchor("N")
     figure.supxlabel("layer that reads", fontsize=10)
     figure.supylabel("layer that is read", fontsize=10)
-    if title:
-        figure.suptitle(title, fontsize=11)
+    (text,), family = lettering([title])
+    if text:
+        figure.suptitle(text, fontsize=11, family=family)
     save_figure(figure, path)
+
+
+def draw_captioned(picture: Array, caption: str, path: Path, otherwise: str = "") -> None:
+    """Writes a picture with a line of text below, which may be wider than it.
+
+    Args:
+        picture: uint8 `(height, width, 3)`.
+        caption: the text.
+        path: of the picture to write, `.png`.
+        otherwise: the text where no installed font can write the caption.
+    """
+    figure, (height, width), margin = new_figure(1, 1), picture.shape[:2], 6
+    figure.set_layout_engine("none")
+    (text,), family = lettering([caption])
+    label = figure.text(0, 0, otherwise if text is None else text, family=family, fontsize=11)
+    extent = label.get_window_extent()
+    wide, high = max(width, extent.width + 2 * margin), height + extent.height + 2 * margin
+    figure.set_size_inches(wide / figure.dpi, high / figure.dpi)
+    label.set_position((margin / wide, margin / high))
+    figure.figimage(picture, 0, round(high - height))
+    save_figure(figure, path, figure.dpi)
 
 
 def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "") -> None:
@@ -103,7 +104,8 @@ def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "
     axes.set_xticks([])
     axes.set_xlabel("convolutions, from the image to the classifier")
     axes.set_ylabel("norm of the kernel's gradient")
-    axes.set_title(title, fontsize=11)
+    (text,), family = lettering([title])
+    axes.set_title(text or "", fontsize=11, family=family)
     figure.legend(loc="outside right upper", fontsize=8)
     save_figure(figure, path)
 
@@ -158,7 +160,8 @@ def draw_network(network: Network, path: Path, title: str = "", input_shape: Ima
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_bounds(0, top)
-    axes.set_title(title or _figures(plan, found), fontsize=11)
+    (text,), family = lettering([title])
+    axes.set_title(text or _figures(plan, found), fontsize=11, family=family)
     save_figure(figure, path)
 
 

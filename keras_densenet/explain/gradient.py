@@ -39,10 +39,20 @@ def gradient_flow(model: keras.Model, images: Tensor, labels: Sequence[int] | Ar
         A list with a `KernelGradient` of the mean cross-entropy for every trainable kernel, from the first layer to the
         last.
 
+    Raises:
+        ValueError: for labels that are not the model's classes, or not one for each image.
+
     Example:
         >>> for kernel in keras_densenet.explain.gradient_flow(model, images, labels):
         ...     print(kernel.path, kernel.norm)
     """
+    labels, classes = np.asarray(labels), model.output_shape[-1]
+    fits = labels.shape == (len(images),) and labels.dtype.kind in "iu" and len(labels)
+    if not fits or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels must be a whole number in 0..{classes - 1} for each image. Received: {len(images)} images with "
+            f"labels {np.unique(labels)[:12].tolist()} of shape {labels.shape}"
+        )
     trainable = [variable.value for variable in model.trainable_variables]
     others = [variable.value for variable in model.non_trainable_variables]
     with tf.GradientTape() as tape:

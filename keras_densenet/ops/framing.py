@@ -42,7 +42,9 @@ class Framing:
         check_framing(self.crop_pct, self.interpolation)
 
     def box(self, height, width):
-        """The box `(top, left, height, width)` of an upright image that becomes the input; floats, or tensors."""
+        """The box `(top, left, height, width)` of an upright image that becomes the input; numbers, or tensors."""
+        if self.size is None or (height, width) == self.size:
+            return 0, 0, height, width
         whole_height, whole_width, top, left = cover(height, width, self.size, self.crop_pct)
         y, x = height / whole_height, width / whole_width
         return _real(top) * y, _real(left) * x, self.size[0] * y, self.size[1] * x

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.files import locked, sweep, written_beside
+from keras_densenet.names import visible
 from keras_densenet.serving.card import write_card
 from keras_densenet.serving.configs import allowed_batch_sizes, write_configs
 from keras_densenet.serving.graph import Served
@@ -77,7 +78,7 @@ def export_saved_model(
     served = Served(model, preprocessing, labels, top_k, levels, size, round(max_megapixels * 1e6), folded, xla)
     with new_version(base_path, name, version) as (target, beside), tempfile.TemporaryDirectory() as scratch:
         label_file = pathlib.Path(scratch, "labels.txt")
-        label_file.write_text("".join(f"{label}\n" for label in served.labels))
+        label_file.write_text("".join(f"{visible(label)}\n" for label in served.labels), encoding="utf-8")
         root = tf.Module()
         root.labels = tf.saved_model.Asset(str(label_file))
         tf.saved_model.save(root, beside, signatures=served.signatures)

@@ -1,7 +1,10 @@
 """Exports for other runtimes than TensorFlow Serving, through Keras' own exporters."""
 
+import contextlib
 import importlib.util
 import pathlib
+import platform
+import sys
 import warnings
 
 import keras
@@ -47,7 +50,8 @@ def export_file(
     Raises:
         ValueError: for a bad argument.
         ImportError: if the exporter is not installed; names the extra.
-        RuntimeError: if the file (of floats) computes something else than Keras; nothing is left behind.
+        RuntimeError: if the exporter fails, or the file (of floats) computes something else than Keras; nothing is left
+            behind.
     """
     if format not in FILES:
         raise ValueError(f"format must be one of {', '.join(FILES)}. Received: format={format!r}")
@@ -64,13 +68,29 @@ def export_file(
         copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]
         images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
         copy(images[:1])  # the ONNX exporter wants a model that was called
-        copy.export(str(path), format=format, verbose=False, **options)
+        with _exporter(format):
+            copy.export(str(path), format=format, verbose=False, **options)
         deviation = None
         if importlib.util.find_spec(_RUNTIMES[format]) is not None:
             deviation = float(np.abs(_RUN[format](path, images) - model.predict_on_batch(images)).max())
             if representative is None and not deviation <= TOLERANCE:
                 raise RuntimeError(f"The {format} file deviates from Keras by {deviation:.3g}, more than {TOLERANCE}")
     return target / FILES[format], deviation
+
+
+@contextlib.contextmanager
+def _exporter(format):
+    """Tells whatever fails in the block as the exporter's failure, in one sentence."""
+    try:
+        yield
+    except Exception as error:  # of any kind: it is another library's, on a Python or Keras that it may not know
+        package = _EXPORTERS[format]
+        version = getattr(sys.modules.get(package), "__version__", "")
+        versions = f"{package} {version}, Keras {keras.__version__}"
+        raise RuntimeError(
+            f"The exporter to {format} failed ({versions}, Python {platform.python_version()}): "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        ) from error
 
 
 def _full_integer(images):

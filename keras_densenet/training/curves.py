@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_densenet.pictures import lettering, new_figure
+
 
 def draw_curves(rows, path):
     """Draws loss and accuracy over the epochs.
@@ -10,10 +12,8 @@ def draw_curves(rows, path):
         rows: a dict of floats per epoch, as in `history.csv`.
         path: of the picture to write.
     """
-    from matplotlib.figure import Figure
-
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
             axes.plot(epochs, [row[column] for row in rows], label=label)
@@ -30,21 +30,21 @@ def draw_confusion(confusion, labels, path):
 
     Args:
         confusion: `(classes, classes)`, images by true class (row) and predicted class.
-        labels: names of the classes.
+        labels: names of the classes; one that no installed font can write is drawn as its number.
         path: of the picture to write.
     """
-    from matplotlib.figure import Figure
-
     few, side = len(labels) <= 30, min(4 + 0.4 * len(labels), 16)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, label="share of the true class")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     if few:
-        axes.set_xticks(range(len(labels)), labels, rotation=90)
-        axes.set_yticks(range(len(labels)), labels)
+        texts, family = lettering(labels)
+        texts = [str(index) if text is None else text for index, text in enumerate(texts)]
+        axes.set_xticks(range(len(labels)), texts, rotation=90, family=family)
+        axes.set_yticks(range(len(labels)), texts, family=family)
         for (row, column), count in np.ndenumerate(confusion):
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"

@@ -18,6 +18,8 @@ from keras_densenet.models import framing_of
 from keras_densenet.training.curves import draw_confusion
 from keras_densenet.types import Array, Path
 
+MATRIX = 1000  # classes whose confusion is written and drawn as a matrix
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -26,37 +28,59 @@ class Evaluation:
     Args:
         loss: mean cross-entropy.
         top1, top5: shares of the images whose class is the most probable, or among the five most probable.
-        confusion: int64 `(classes, classes)`, images by true class (row) and predicted class.
+        counts: int64 `(pairs, 3)`: true class, predicted class and number of images of each pair that occurs.
         labels: names of the classes.
     """
 
     loss: float
     top1: float
     top5: float
-    confusion: Array
+    counts: Array
     labels: list[str]
+
+    @property
+    def confusion(self) -> Array:
+        """int64 `(classes, classes)`, images by true class (row) and predicted class; of 60,000 classes 27 GB."""
+        matrix = np.zeros((len(self.labels), len(self.labels)), "int64")
+        matrix[self.counts[:, 0], self.counts[:, 1]] = self.counts[:, 2]
+        return matrix
 
     @property
     def images(self) -> Array:
         """Number of images of each class."""
-        return self.confusion.sum(1)
+        return self._by_class(self.counts)
 
     @property
     def class_accuracy(self) -> Array:
         """Top-1 accuracy of each class; NaN where there are no images."""
-        return np.diag(self.confusion) / np.where(self.images, self.images, np.nan)
+        right = self.counts[self.counts[:, 0] == self.counts[:, 1]]
+        return self._by_class(right) / np.where(self.images, self.images, np.nan)
+
+    def _by_class(self, counts):
+        images = np.zeros(len(self.labels), "int64")
+        np.add.at(images, counts[:, 0], counts[:, 2])
+        return images
 
     def write(self, folder: Path) -> None:
-        """Writes `evaluation.json`, `classes.csv`, `confusion.csv` and `confusion.png`."""
+        """Writes `evaluation.json`, `classes.csv`, `confusion.csv` and `confusion.png`.
+
+        Of more than 1,000 classes `confusion.csv` has a line for each pair that occurs, and there is no picture.
+        """
         folder, figures = pathlib.Path(folder), {"loss": self.loss, "top1": self.top1, "top5": self.top5}
         with written_beside(folder / "evaluation.json") as path:
             path.write_text(json.dumps({**figures, "images": int(self.images.sum())}, indent=2) + "\n")
         rows = zip(self.labels, self.images, self.class_accuracy, strict=True)
         _write_csv(folder / "classes.csv", [("class", "images", "accuracy"), *rows])
-        counts = ([label, *row] for label, row in zip(self.labels, self.confusion, strict=True))
-        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *counts])
+        if len(self.labels) > MATRIX:
+            pairs = ((self.labels[true], self.labels[found], count) for true, found, count in self.counts)
+            _write_csv(folder / "confusion.csv", [("true class", "predicted class", "images"), *pairs])
+            (folder / "confusion.png").unlink(missing_ok=True)
+            return
+        confusion = self.confusion
+        matrix = ([label, *row] for label, row in zip(self.labels, confusion, strict=True))
+        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *matrix])
         with written_beside(folder / "confusion.png") as path:
-            draw_confusion(self.confusion, self.labels, path)
+            draw_confusion(confusion, self.labels, path)
 
 
 def evaluate(
@@ -85,16 +109,18 @@ def evaluate(
     """
     _check_fits(model, split, labels)
     probabilities = _predictor(model, ten_crop)
-    total, within5, confusion = 0.0, 0, np.zeros((len(labels), len(labels)), "int64")
+    total, within5, pairs = 0.0, 0, []
     for images, truth, weights in track(evaluation_batches(split, batch_size)):
         real = weights.numpy() > 0  # the last batch is filled up
         truth, found = truth.numpy()[real], probabilities(images).numpy()[real]
         of_truth = np.take_along_axis(found, truth[:, None], 1)
         total -= np.log(np.maximum(of_truth, keras.config.epsilon())).sum(dtype="float64")
         within5 += int(((found > of_truth).sum(1) < 5).sum())
-        np.add.at(confusion, (truth, found.argmax(1)), 1)
-    count = len(split.labels)
-    return Evaluation(total / count, np.trace(confusion) / count, within5 / count, confusion, list(labels))
+        pairs.append(np.stack([truth, found.argmax(1)], 1))
+    unique, numbers = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
+    counts, count = np.column_stack([unique, numbers]).astype("int64"), len(split.labels)
+    right = numbers[unique[:, 0] == unique[:, 1]].sum()
+    return Evaluation(total / count, right / count, within5 / count, counts, list(labels))
 
 
 def predict(
@@ -153,6 +179,8 @@ def _ten_crops(images):
 
 
 def _check_fits(model, split, labels):
+    if not len(split.labels):
+        raise ValueError("There are no images to evaluate on")
     wanted, found = model.input_shape[1:], split.images.shape[1:]
     if any(a not in (None, b) for a, b in zip(wanted, found, strict=True)):
         raise ValueError(f"The network takes images of {wanted}. Received: images of {tuple(found)}")
@@ -161,5 +189,6 @@ def _check_fits(model, split, labels):
 
 
 def _write_csv(path, rows):
-    with written_beside(path) as beside, open(beside, "w", newline="") as file:
+    how = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}  # a name may be no Unicode
+    with written_beside(path) as beside, open(beside, "w", **how) as file:
         csv.writer(file).writerows(rows)

@@ -176,7 +176,7 @@ def model_file(path: Path) -> pathlib.Path:
     path = pathlib.Path(path)
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
-        what = "not there. Give a run's folder or a .keras file"
+        what = f"{'a folder without a run' if path.is_dir() else 'not there'}. Give a run's folder or a .keras file"
         if (path / "run.json").exists():
             what = "a run that has not finished: call train again to go on, or give its best.keras"
         raise FileNotFoundError(f"{str(path)!r} is {what}")

@@ -34,7 +34,9 @@ def opened(path):
     """
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no weights file {str(path)!r}: give a path, or a name from list_weights()")
+        raise FileNotFoundError(
+            f"There is no weights file {str(path)!r}: give a path, or a name of list_weights() (keras-densenet weights)"
+        )
     with contextlib.ExitStack() as stack:
         try:
             found = [_READERS[file.suffix](file, stack) for file in _files(path)]

@@ -211,8 +211,8 @@ def _read(found, plan, variables, path, skip_mismatch):
 def _check_classes(classes, found, source):
     if classes != found:
         raise ValueError(
-            f"classes must be {found} for the weights in {source!r}, or load them with skip_mismatch=True, or with "
-            f"include_top=False and call reset_classifier. Received: classes={classes}"
+            f"classes must be {found} for the weights in {source!r}, or leave their classifier out: --no-top "
+            f"(skip_mismatch=True, or include_top=False and reset_classifier). Received: classes={classes}"
         )
 
 

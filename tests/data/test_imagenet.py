@@ -47,6 +47,10 @@ def test_what_values_pixels_have_makes_no_difference_in_a_graph_or_outside(pixel
 def test_own_labels():
     ((first, second), _) = kd.decode_predictions(np.array([[0.2, 0.7, 0.1], [1, 0, 0]]), 2, ["cat", "dog", "eel"])
     assert (first, second) == ((1, "dog", 0.7), (0, "cat", 0.2))
+    assert len(kd.decode_predictions(np.array([[0.4, 0.6]]), 5, ["cat", "dog"])[0]) == 2
+    for top in (0, -1):
+        with pytest.raises(ValueError, match=rf"^top must be a whole number >= 1\. Received: top={top}$"):
+            kd.decode_predictions(np.array([[0.4, 0.6]]), top, ["cat", "dog"])
 
 
 def test_imagenets_names(monkeypatch):

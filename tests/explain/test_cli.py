@@ -1,5 +1,6 @@
 """`keras-densenet explain` and `describe`."""
 
+import json
 import sys
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from keras_densenet import explain
 from keras_densenet.cli import app, run
 from tests.oracle import randomise
 from tests.tiny import network
@@ -49,8 +51,36 @@ def test_cam_writes_a_picture_for_each_image(file, images):
     output = _invoke("explain", "cam", file, images / "a", images / "b" / "x.png", *arguments)
     assert sorted(path.name for path in (images / "out").iterdir()) == ["x-3.png", "x-3_.png"]
     assert "x-3_.png" in output
-    with Image.open(images / "out" / "x-3.png") as picture:
-        assert (picture.mode, picture.size) == ("RGB", (256, 288))
+    rows = [line.split() for line in output.splitlines()]
+    assert rows[0] == ["image", "class", "probability", "picture"]
+    assert all(0 < float(row[2].removesuffix("%")) < 100 for row in rows[1:])
+
+
+def test_a_cam_covers_the_whole_photo_and_is_darker_where_the_network_did_not_look(file, tmp_path):
+    photo = np.full((400, 1600, 3), 200, "uint8")
+    photo[:, :100] = (250, 0, 0)  # which a cut of 9x8 in the centre leaves out
+    Image.fromarray(photo).save(tmp_path / "wide.png")
+    _invoke("explain", "cam", file, tmp_path / "wide.png", "--class", "3", "--out", tmp_path)
+    with Image.open(tmp_path / "wide-3.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    height, width = pixels.shape[:2]
+    assert width == 1024
+    assert 256 < height < 300  # with a line of text
+    np.testing.assert_array_equal(pixels[100, [10, 100]], [[125, 0, 0], [100, 100, 100]])
+    left, right = 512 - 256 * 8 / 9 / 2, 512 + 256 * 8 / 9 / 2
+    seen = np.flatnonzero((pixels[128].max(-1) > 120) | (np.ptp(pixels[128], -1) > 20))
+    seen = seen[seen > 100]
+    assert seen.min() == pytest.approx(left, abs=3)
+    assert seen.max() == pytest.approx(right, abs=3)
+    text = pixels[257:]
+    assert (text.min() < 100, text.max()) == (True, 255)  # the caption
+
+
+def test_captions_may_hold_anything(tmp_path):
+    for caption in ("$5_$ 3%", "猫\ufdd0", "long " * 40):
+        explain.draw_captioned(np.zeros((20, 30, 3), "uint8"), caption, tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.size[0] > 500
 
 
 def test_gradients_are_drawn_on_training_images(tmp_path):
@@ -59,6 +89,19 @@ def test_gradients_are_drawn_on_training_images(tmp_path):
     output = _invoke("explain", "gradients", tmp_path / "m.keras", *arguments)
     assert "9 kernels" in output
     assert "transition1" in (tmp_path / "g.svg").read_text()
+
+
+def test_gradients_of_images_of_other_classes_are_refused(tmp_path, monkeypatch, capsys):
+    network(input_shape=(32, 32, 1)).with_preprocessing("unit").save(tmp_path / "model.keras")
+    monkeypatch.setattr(sys, "argv", ["x", "explain", "gradients", str(tmp_path / "model.keras"), "--data", "digits"])
+    for sentence in (
+        "labels must be a whole number in 0..4 for each image. Received: 128 images with labels [0, 1, 2, 3, 4, 5,",
+        "The network's classes are a, b, c, d, e. Received: images of 0, 1, 2, 3, 4 and 5 more",
+    ):
+        with pytest.raises(SystemExit):
+            run()
+        assert sentence in " ".join(capsys.readouterr().err.split())
+        (tmp_path / "run.json").write_text(json.dumps({"labels": [*"abcde"]}))
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -82,7 +125,10 @@ def test_describe_shows_names_and_files(file, tmp_path, timed):
         (["explain", "gradients", "FILE"], "--data must be given for a model without a run.json beside it"),
         (["explain", "reuse", "nowhere"], "'nowhere' is not there"),
         (["explain", "cam", "FILE", "IMAGES", "--class", "dog"], "--class must be the name of a class"),
-        (["explain", "cam", "FILE", "IMAGES", "--level", "P9"], "level must be one of P0, P1. Received: level='P9'"),
+        (
+            ["explain", "cam", "FILE", "IMAGES", "--level", "P9"],
+            "--level must be one of P0, P1. Received: --level 'P9'",
+        ),
         (["explain", "reuse", "FILE", "--out", "map.xyz"], "must end in .png, .svg or .pdf"),
     ],
 )

@@ -28,3 +28,12 @@ def test_norms_are_those_of_keras_own_layers_and_nothing_moves(kind):
     assert found[1].path == "block1/layer1_conv1_kernel"
     norm = np.linalg.norm(model.get_layer("block1").h[0][2].numpy())
     assert found[1].relative == pytest.approx(found[1].norm / norm)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 5], [-1, 0, 1], [0, 1], [0.0, 1.0, 2.0], [[0], [1], [2]]])
+def test_labels_that_are_no_classes_are_refused(labels):
+    images = images_like((3, 9, 8, 3), "float32")
+    with pytest.raises(
+        ValueError, match=r"^labels must be a whole number in 0\.\.4 for each image\. Received: 3 images"
+    ):
+        explain.gradient_flow(network(), images, labels)

@@ -3,6 +3,7 @@
 import itertools
 
 import keras
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,6 +81,17 @@ def test_observations_are_those_of_the_paper():
     even = explain.BlockReuse("b", np.where(np.isnan(weights), nan, 2), ("layer1", "layer2", "t"), names, "t")
     assert explain.observations([even])[0]["spread"] == pytest.approx(1)
     assert explain.observations([even])[0]["reader_spread"] == pytest.approx(1)
+
+
+def test_the_colours_of_the_map_reach_from_the_smallest_weight_to_the_largest(tmp_path):
+    weights = np.array([[9.0, 10, np.nan], [9, 10, 8]])
+    block = explain.BlockReuse("b", weights, ("layer1", "t"), ("input", "layer1", "layer2"), "t")
+    explain.draw_reuse([block], tmp_path / "map.png", "under $5_$")
+    with Image.open(tmp_path / "map.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for end in (0.0, 1.0):  # a cell has 2,000 pixels, the colour bar few of one colour
+        colour = matplotlib.colormaps["viridis"](end, bytes=True)[:3]
+        assert (pixels == colour).all(1).sum() > 1000
 
 
 def test_the_map_is_drawn_with_a_column_for_each_reader(tmp_path):

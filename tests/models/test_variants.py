@@ -82,7 +82,9 @@ def test_unknown_name_is_refused_with_the_nearest(name, nearest):
 
 
 def test_name_like_no_other_is_refused_with_where_to_look():
-    with pytest.raises(ValueError, match=r"^Unknown model\. Received: 'vgg'\. See keras_densenet\.list_models\(\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Unknown model\. Received: 'vgg'\. list_models\(\) \(keras-densenet models\) has all\.$"
+    ):
         kd.create_model("vgg")
 
 

@@ -158,6 +158,13 @@ def test_labels_card_and_the_servers_configuration_lie_beside_it(exported):
     }
 
 
+def test_each_label_has_its_line(tmp_path):
+    labels = ["a\nb", "猫", "c\u2028d", "[x]", "e"]
+    folder = kd.export_saved_model(tiny.network(blocks=(1, 1)), tmp_path, "net", labels=labels)
+    lines = (folder / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == [r"a\nb", "猫", r"c\u2028d", "[x]", "e"]
+
+
 def test_configuration_that_is_there_is_kept_and_its_batch_sizes_are_warmed(exported, tmp_path):
     (tmp_path / "batching.config").write_text("allowed_batch_sizes: 3\nmax_batch_size { value: 3 }\n")
     for name in ("one", "two", "two"):

@@ -1,8 +1,10 @@
 import importlib.util
+import platform
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_densenet.serving.formats import FILES, TOLERANCE, export_file
 from tests import tiny
@@ -28,8 +30,6 @@ def test_another_runtime_gives_keras_answers(model, tmp_path, format):
 
 @pytest.mark.filterwarnings("ignore")
 def test_litert_computes_in_integers_with_representative_images(model, tmp_path):
-    import tensorflow as tf
-
     images = np.random.default_rng(0).integers(0, 256, (20, 19, 16, 3)).astype("float32")
     front = keras.layers.Rescaling(1 / 255)
     path, deviation = export_file(model, tmp_path, "litert", "net", preprocessing=front, representative=images)
@@ -37,6 +37,20 @@ def test_litert_computes_in_integers_with_representative_images(model, tmp_path)
     interpreter = tf.lite.Interpreter(str(path))
     types = {details["dtype"].__name__ for details in interpreter.get_tensor_details()}
     assert types <= {"int8", "uint8", "int32", "int64"}
+
+
+def test_what_fails_inside_an_exporter_is_told_as_its_failure(model, tmp_path, monkeypatch):
+    def export(*_, **__):
+        raise NameError("name 'Constant' is not defined\n  in the converter")
+
+    monkeypatch.setattr(keras.Model, "export", export)
+    sentence = (
+        rf"^The exporter to litert failed \(tensorflow {tf.__version__}, Keras {keras.__version__}, "
+        rf"Python {platform.python_version()}\): NameError: name 'Constant' is not defined in the converter$"
+    )
+    with pytest.raises(RuntimeError, match=sentence):
+        export_file(model, tmp_path, "litert", "net")
+    assert not list(tmp_path.rglob("*.tflite"))
 
 
 def test_a_bad_format_and_images_without_use_are_refused(model, tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import json
+import tracemalloc
 
 import keras
 import numpy as np
@@ -18,6 +19,17 @@ class Brightness(keras.layers.Layer):
     def call(self, images):
         level = keras.ops.mean(images, (1, 2, 3))[:, None] / 30
         return keras.ops.softmax(-keras.ops.abs(level - np.arange(len(LABELS), dtype="float32")))
+
+
+class Level(keras.layers.Layer):
+    """A network that sees a class for each level of brightness, and is sure of it."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def call(self, images):
+        return keras.ops.one_hot(keras.ops.round(keras.ops.mean(images, (1, 2, 3))), self.classes)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +67,40 @@ def test_the_files_hold_what_was_found(network, tmp_path):
         assert list(csv.reader(file))[3] == ["c", "1", "0.0"]
     with Image.open(tmp_path / "new" / "confusion.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_many_classes_take_no_square_of_memory_and_no_picture(tmp_path):
+    classes = 60_000
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, Level(classes)(image))
+    labels, truth = [f"class {index}" for index in range(classes)], np.array([0, 59_999, 7, 7], "int32")
+    (tmp_path / "confusion.png").write_bytes(b"of an earlier network")
+    tracemalloc.start()
+    found = evaluate(model, Split(_images([0, 1, 7 / 30, 2]), truth), labels, batch_size=2)
+    found.write(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300e6
+    assert (found.top1, found.images[7], found.class_accuracy[7]) == (0.5, 2, 0.5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "confusion.csv", "evaluation.json"]
+    with open(tmp_path / "confusion.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["true class", "predicted class", "images"]
+    assert sorted(rows) == sorted([[labels[t], labels[p], "1"] for t, p in ((0, 0), (59_999, 30), (7, 7), (7, 60))])
+    assert len((tmp_path / "classes.csv").read_text().splitlines()) == classes + 1
+
+
+def test_names_of_any_kind_keep_their_row(network, tmp_path):
+    labels = ["a\nb", 'c,"d', "\udcff", "$x_$", "猫", "[b]", ":smile:"]
+    evaluate(network, Split(_images([0, 1]), np.array([0, 1], "int32")), labels).write(tmp_path)
+    for name in ("classes.csv", "confusion.csv"):
+        with open(tmp_path / name, newline="", encoding="utf-8") as file:
+            assert [row[0] for row in csv.reader(file)][1:] == [*labels[:2], r"\udcff", *labels[3:]]
+
+
+def test_no_images_are_no_evaluation(network):
+    with pytest.raises(ValueError, match="There are no images to evaluate on"):
+        evaluate(network, Split(_images([0])[:0], np.zeros(0, "int32")), LABELS)
 
 
 def test_ten_crops_average_over_corners_centre_and_mirror_images():

@@ -105,3 +105,97 @@ def test_bad_calls_are_refused_before_anything_trains():
     with pytest.raises(ValueError, match=r"^until must be .* Received: until='block9'$"):
         kd.fine_tune(model, DATA, DATA, until="block9", verbose=0)
     assert all(map(np.array_equal, model.get_weights(), before))
+    around = keras.Sequential([keras.Input((9, 8, 3)), model])
+    for call in (lambda: kd.freeze(around), lambda: kd.fine_tune(around, DATA, DATA)):
+        with pytest.raises(ValueError, match=r"^model must be a DenseNetModel; .*explain\.flat.* Received: Sequential"):
+            call()
+    with pytest.raises(ValueError, match=r"^A softmax over one output is always 1: call reset_classifier"):
+        kd.fine_tune(small(classes=1), DATA, DATA)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (None, r"must be a tf\.data\.Dataset of .* Received: NoneType$"),
+        ((IMAGES, LABELS), r"must be a tf\.data\.Dataset of .*from_tensor_slices.* Received: tuple$"),
+        (IMAGES, r"must be a tf\.data\.Dataset of .* Received: ndarray$"),
+        (DATA.take(0), r"must have a batch\. Received: an empty data set$"),
+        (DATA.repeat(), r"must end: .* Received: an endless data set$"),
+        (DATA.unbatch(), r"must give batches of \(images, labels\)\. Received: "),
+        (DATA.map(lambda images, _: images), r"must give batches of \(images, labels\)\. Received: "),
+        (DATA.map(lambda x, y: (x, tf.one_hot(y, 5))), r"must be numbers \(batch,\), or give a loss.*\(8, 5\)"),
+        (DATA.map(lambda x, y: (x, tf.as_string(y))), r"must be numbers \(batch,\), or give a loss.*tf\.string"),
+    ],
+)
+def test_data_of_another_kind_is_refused_in_one_sentence(data, sentence):
+    model = small()
+    for name, pair in (("train_data", (data, DATA)), ("validation_data", (DATA, data))):
+        with pytest.raises(ValueError, match=f"^(The labels of )?{name} {sentence}"):
+            kd.fine_tune(model, *pair, verbose=0)
+
+
+def _state(model):
+    return model.get_weights(), [layer.trainable for layer in (model, *model.layers)]
+
+
+def _assert_as_before(model, before):
+    weights, frozen = _state(model)
+    assert all(map(np.array_equal, weights, before[0]))
+    assert frozen == before[1]
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+@pytest.mark.parametrize("which", ["train_data", "validation_data"])
+def test_labels_of_no_class_are_named_before_a_loss_sees_them_and_the_model_is_as_it_was(classes, which):
+    model = kd.freeze(small(classes=classes, classifier_activation="sigmoid" if classes == 1 else "softmax"), "block1")
+    count = max(2, classes)
+    before, good = _state(model), DATA.map(lambda x, y: (x, y % count))
+    late = good.concatenate(good.map(lambda x, y: (x, y + 1)))  # labels 1..n, after a batch that is right
+    data = {"train_data": good, "validation_data": good, which: late}
+    sentence = (
+        rf"^The labels of {which} must be in 0\.\.{count - 1} for this model\. Received: labels from 1 to {count}$"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        kd.fine_tune(model, **data, jit_compile=False, verbose=0)
+    _assert_as_before(model, before)
+
+
+def test_one_sigmoid_output_learns_two_classes_from_integer_labels():
+    data = DATA.map(lambda x, y: (x, y % 2))
+    for activation in ("sigmoid", None):
+        model = small(classes=1, classifier_activation=activation)
+        history = kd.fine_tune(model, data, data, head_epochs=3, epochs=3, jit_compile=False, verbose=0)
+        loss = keras.losses.BinaryCrossentropy(from_logits=activation is None)
+        expected = loss((LABELS % 2)[:, None], model(IMAGES, training=False))
+        assert float(expected) == pytest.approx(min(history["val_loss"]), rel=1e-4)
+        right = (model(IMAGES, training=False).numpy()[:, 0] > (0.5 if activation else 0)) == LABELS % 2
+        assert right.mean() == history["val_accuracy"][np.argmin(history["val_loss"])]
+
+
+class Fails(keras.callbacks.Callback):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
+def test_a_model_whose_training_ends_early_is_as_it_was(error):
+    model = kd.freeze(small(), "stem")
+    before = _state(model)
+    with pytest.raises(type(error)):
+        kd.fine_tune(model, DATA, DATA, callbacks=[Fails(error)], learning_rate=1.0, jit_compile=False, verbose=0)
+    _assert_as_before(model, before)
+
+
+def test_a_loss_that_is_no_number_is_told_and_undone():
+    model, broken = small(), DATA.map(lambda x, y: (x * np.float32("nan"), y))
+    before = _state(model)
+    with pytest.raises(RuntimeError, match=r"^The loss stopped being a number, and the model is as it was: "):
+        kd.fine_tune(model, broken, DATA, jit_compile=False, verbose=0)
+    _assert_as_before(model, before)
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    with pytest.raises(ValueError, match=r"^The weights of .* must be finite before training"):
+        kd.fine_tune(model, DATA, DATA, verbose=0)

@@ -45,7 +45,7 @@ def test_a_mistake_is_told_and_nothing_is_left(tmp_path, monkeypatch, out, layou
 
 
 def test_weights_lists_the_whole_catalogue():
-    output = CliRunner().invoke(app, ["weights"], env={"COLUMNS": "240"}).output
+    output = CliRunner().invoke(app, ["weights"], env={"COLUMNS": "80"}).output
     assert [line.split()[0] for line in output.splitlines()[1:]] == list(CHECKPOINTS)
     for row in CHECKPOINTS.values():
         assert row.url in output
