@@ -43,7 +43,7 @@ class Framing:
 
     def box(self, height, width):
         """The box `(top, left, height, width)` of an upright image that becomes the input; numbers, or tensors."""
-        if self.size is None or (height, width) == self.size:
+        if self.size is None or (not tf.is_tensor(height) and (height, width) == self.size):
             return 0, 0, height, width
         whole_height, whole_width, top, left = cover(height, width, self.size, self.crop_pct)
         y, x = height / whole_height, width / whole_width
