@@ -151,7 +151,8 @@ class DenseNetModel(Network):
 
     @property
     def _fronts(self):
-        before = keras.Function(self.inputs, self._call_of(self._stem).input_tensors[0]).operations
+        stem = self._layers_of((layers.ImageNetStem, layers.CifarStem))[0]
+        before = keras.Function(self.inputs, self._call_of(stem).input_tensors[0]).operations
         return [operation for operation in before if _changes_values(operation)]
 
     @property

@@ -1,10 +1,14 @@
 """What is served: a model's signatures, functions of TensorFlow alone with the weights as constants in them."""
 
+import itertools
+
 import keras
 import tensorflow as tf
 
 from keras_densenet.layers import Preprocess
 from keras_densenet.models import DenseNetModel, fold
+from keras_densenet.models.flat import FOLDED, activation_name, ending, opened, stages
+from keras_densenet.models.graph import rebuilt
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -12,7 +16,7 @@ class Served:
     """A classifier between raw pixels and labels.
 
     Args:
-        model: a functional Keras model with one image input that ends in a `Dense` classifier.
+        model: a functional or sequential Keras model from one image to a `Dense` classifier.
         preprocessing: a Keras layer from raw pixels to what `model` takes, or the mode of a `layers.Preprocess`; None
             for what the model is known to need.
         labels: names of the classes. Default: their numbers.
@@ -21,33 +25,37 @@ class Served:
         size: `(height, width)` that encoded images are resized to. Default: the model's.
         max_pixels: encoded images of more are refused.
         folded: whether to compute the inference form that `fold` makes.
+        activation: "softmax" or "sigmoid", for a model that ends in logits.
         xla: whether the network must be compiled by XLA.
 
     Attributes:
         model: the Keras model from raw pixels to probabilities that the signatures are made from.
         size: `(height, width)` of the images that reach the network from files.
         labels: names of the classes.
+        activation: the name of what makes probabilities of logits.
         signatures: `tf.function`s by name.
 
     Raises:
         ValueError: names what does not fit.
     """
 
-    def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
-        self.model = put_in_front(preprocessing, model, size)
-        self.labels = _check_labels(model, labels)
+    def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla):
+        model = prepared(model, preprocessing, size)
+        classifier = _classifier(model)
+        self.labels = _check_labels(classifier, labels)
+        self.model = activated(model, activation or ("sigmoid" if classifier.units == 1 else None), required=True)
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k, self.levels = min(top_k, len(self.labels)), list(levels)
-        copy = fold(self.model) if folded else copy_of(self.model)
+        copy = inference_form(self.model, folded)
         front, start = _front(copy)
-        self._resizes = front is not None
+        self._resizes, self._channels = front is not None, start.shape[-1]
         self.size = _check_size(tuple(start.shape[1:3]), size)
         self.max_pixels = max_pixels
 
-        classifier = copy.layers[-1]
-        self._activation, classifier.activation = classifier.activation, keras.activations.linear
-        outputs = {"logits": classifier.output, "embedding": classifier.input, **_pyramid(copy, self.levels)}
+        logits, self._activation = ending(copy)
+        self.activation = activation_name(self._activation)
+        outputs = {"logits": logits, "embedding": _classifier(copy).input, **_pyramid(copy, self.levels)}
         self._network = tf.function(_constant(keras.Model(start, outputs)), jit_compile=xla or None)
         self._front = _constant(front) if self._resizes else tf.identity
         self.signatures = self._signatures()
@@ -77,7 +85,7 @@ class Served:
         def by_resizing(image):
             return tf.image.resize(image, self.size, antialias=True)
 
-        prepare, shape = by_front if self._resizes else by_resizing, (*self.size, channels)
+        prepare, shape = by_front if self._resizes else by_resizing, (*self.size, self._channels)
         images, ok, error = decode_images(image_bytes, channels, prepare, shape, self.max_pixels)
         answer = {name: _where(ok, value) for name, value in self._answer(images).items()}
         return {**answer, "ok": ok, "error": error}
@@ -91,7 +99,7 @@ class Served:
 
     def _answer(self, prepared):
         logits = tf.cast(self._network(prepared)["logits"], tf.float32)
-        probabilities = self._probabilities(logits)
+        probabilities = self._activation(logits)
         scores, indexes = tf.math.top_k(probabilities, self.top_k)
         labels = tf.gather(self.labels, indexes)
         return {
@@ -103,17 +111,10 @@ class Served:
             "top_scores": scores,
         }
 
-    def _probabilities(self, logits):
-        if self._activation is not keras.activations.linear:
-            return self._activation(logits)
-        return tf.nn.softmax(logits) if len(self.labels) > 1 else tf.sigmoid(logits)
-
     def answers_of_keras(self, images):
         """What Keras itself computes from raw images: a dict of probabilities and embedding."""
-        copy = copy_of(self.model)
-        embedding, output = keras.Model(copy.input, [copy.layers[-1].input, copy.output]).predict_on_batch(images)
-        is_logits = self._activation is keras.activations.linear
-        return {"probabilities": self._probabilities(output).numpy() if is_logits else output, "embedding": embedding}
+        found = {"probabilities": self.model.output, "embedding": _classifier(self.model).input}
+        return keras.Model(self.model.input, found).predict_on_batch(images)
 
 
 def _where(ok, value):
@@ -121,13 +122,23 @@ def _where(ok, value):
     return tf.where(tf.reshape(ok, [-1] + [1] * (len(value.shape) - 1)), value, tf.zeros_like(value))
 
 
-def _check_labels(model, labels):
-    classifier = getattr(model, "layers", [None])[-1]
-    if not isinstance(classifier, keras.layers.Dense) or len(model.inputs) != 1 or len(model.input_shape) != 4:
-        raise ValueError(
-            "Export takes a functional model from one image to a Dense classifier; reset_classifier makes one. "
-            f"Received: {getattr(model, 'name', model)!r}"
-        )
+def _classifier(model):
+    """The `Dense` layer that a flat model ends in, with nothing but operations on its own output behind it."""
+    tensor = model.outputs[0]
+    while True:
+        layer, node, _ = tensor._keras_history
+        before = layer._inbound_nodes[node].input_tensors
+        if isinstance(layer, keras.layers.Dense) and len(tensor.shape) == 2:
+            return layer
+        if len(before) != 1:
+            raise ValueError(
+                "Export takes a model from one image to a Dense classifier; reset_classifier makes one. "
+                f"Received: {model.name!r}, with an output of shape {model.output_shape}"
+            )
+        (tensor,) = before
+
+
+def _check_labels(classifier, labels):
     labels = range(classifier.units) if labels is None else labels
     if isinstance(labels, str) or len(labels) != classifier.units:
         raise ValueError(f"labels must be a list of {classifier.units} names, one a class. Received: {len(labels)}")
@@ -145,47 +156,76 @@ def _check_size(own, size):
     return size
 
 
-def put_in_front(preprocessing, model, resized=None):
-    """The layer and the model's own layers as one functional model; a mode is a `Preprocess` that resizes.
+def prepared(model, preprocessing, size=None):
+    """A model of the same weights from raw pixels to the model's one output, opened (see `models.flat`).
 
-    Without one it is the mode of the weights, if that is known and nothing of the kind is in front of the model yet.
+    Without `preprocessing` the network inside gets the one of its weights, if that is known and nothing of the kind is
+    in front of it yet. A mode is a `Preprocess` that resizes, to `size` where the model takes any.
     """
+    model = opened(model)
+    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+        raise ValueError(
+            "Export takes a model of one batch of images (batch, height, width, channels). "
+            f"Received: {model.name!r} of {model.input_shape}"
+        )
+    if len(model.outputs) != 1:
+        raise ValueError(
+            "Export takes a model with one output: give keras.Model(model.input, output) for each of them. "
+            f"Received: {model.name!r} with {len(model.outputs)} outputs"
+        )
     is_ours = isinstance(model, DenseNetModel)
     if preprocessing is None and is_ours and not model.is_preprocessed:
         preprocessing = model.preprocessing
     if preprocessing is None:
         return model
-    *size, channels = model.input_shape[1:]
+    *own_size, channels = model.input_shape[1:]
     if isinstance(preprocessing, (str, dict)):
-        resized = resized or (None if None in size else size)
+        size = size or (None if None in own_size else own_size)
         if is_ours:
-            return model.with_preprocessing(preprocessing, resized)
-        preprocessing = Preprocess(preprocessing, resized, name="preprocess")
+            return model.with_preprocessing(preprocessing, size)
+        preprocessing = Preprocess(preprocessing, size, name="preprocess")
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
-    image = keras.Input((*([None, None] if None not in given else size), channels), name="image")
-    outputs = []
-
-    def call(layer, *args, **options):
-        outputs.append(layer(*args, **options))
-        return outputs[-1]
-
-    keras.models.clone_model(model, preprocessing(image), clone_function=lambda layer: layer, call_function=call)
-    return type(model)(image, outputs[-1], name=model.name)
+    image = keras.Input((*([None, None] if None not in given else own_size), channels), name="image")
+    return rebuilt(model, type(model), front=preprocessing, image=image)
 
 
-def copy_of(model):
-    """The same model with layers of its own."""
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
+def activated(model, activation, required=False):
+    """A flat model that ends in probabilities: logits get an activation, "softmax" or "sigmoid", where one is given."""
+    if activation not in (None, "softmax", "sigmoid"):
+        raise ValueError(f"activation must be softmax or sigmoid. Received: activation={activation!r}")
+    own = ending(model)[1]
+    if own is not None and activation not in (None, activation_name(own)):
+        raise ValueError(
+            f"activation is for models that end in logits. Received: activation={activation!r} and {model.name!r}, "
+            f"which ends in {activation_name(own)}"
+        )
+    if own is not None or (activation is None and not required):
+        return model
+    if activation is None:
+        raise ValueError(
+            f"{model.name!r} ends in logits of {model.output_shape[-1]} classes: say what they become, activation "
+            "softmax (an image has one class) or sigmoid (an image has any of the classes)"
+        )
+    probabilities = keras.layers.Activation(activation, dtype=model.output.dtype, name="activation")
+    return type(model)(model.input, probabilities(model.output), name=model.name)
+
+
+def inference_form(model, folded):
+    """A copy of a flat model, folded where there is something to fold."""
+    return fold(model) if folded and not stages(model, FOLDED) else opened(model)
 
 
 def _front(model):
-    """The model's first layer, if it brings images of any size to one, and the tensor that its network starts from."""
-    first = model.layers[1]
-    if None in model.input_shape[1:3] and None not in first.output.shape[1:3]:
-        return keras.Model(model.input, first.output), first.output
-    return None, model.input
+    """The part that brings images of any size to one, and the tensor that the network starts from; None, the input."""
+    tensor, nodes = model.input, [*itertools.chain.from_iterable(model._nodes_by_depth.values())]
+    while len(tensor.shape) == 4 and None in tensor.shape[1:3]:
+        readers = [node for node in nodes if any(x is tensor for x in node.input_tensors)]
+        if len(readers) != 1 or len(readers[0].input_tensors) != 1:
+            return None, model.input
+        (tensor,) = readers[0].output_tensors
+    if tensor is model.input or len(tensor.shape) != 4:
+        return None, model.input
+    return keras.Model(model.input, tensor), tensor
 
 
 def _pyramid(model, levels):

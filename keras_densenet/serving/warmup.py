@@ -25,7 +25,7 @@ def write_warmup(served, folder, name, batch_sizes):
     logs = serving_api("apis.prediction_log_pb2")
     image = np.random.default_rng(0).integers(0, 256, (1, *served.size, served.model.input_shape[-1])).astype("uint8")
     expected = served.answers_of_keras(image.astype("float32"))
-    file = tf.io.encode_png(image[0]).numpy()
+    file = tf.io.encode_png(image[0]).numpy() if "image_bytes" in served.signatures else None
     path = pathlib.Path(folder, FILE)
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -169,7 +169,9 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
         model = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    return model, load_record(path).get("labels") or [str(number) for number in range(model.output_shape[-1])]
+    shape = getattr(model, "output_shape", None)  # a list of several outputs, nothing of what is not built
+    numbers = [str(number) for number in range(shape[-1] or 0)] if isinstance(shape, tuple) else []
+    return model, load_record(path).get("labels") or numbers
 
 
 def load_record(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import requests
+import tensorflow as tf
 from typer.testing import CliRunner
 
 import keras_densenet as kd
@@ -60,6 +61,50 @@ def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
     rows, columns = ask({"instances": values})["predictions"], ask({"inputs": {"image": values}})["outputs"]
     np.testing.assert_allclose([row["probabilities"] for row in rows], columns["probabilities"])
     assert [row["label"] for row in rows] == columns["label"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_only_output_has_its_name(exported, tmp_path, protocol):
+    front = keras.layers.Rescaling(1 / 255)
+    kd.export_saved_model(exported.model, tmp_path, "net", preprocessing=front)
+    pixels = exported.pixels.astype("float32")
+    with Server(tmp_path, "net") as server:
+        url = getattr(server, protocol)
+        for address in (url, f"{url}/versions/1"):
+            found = connect(address).predict("features", {"image": pixels})
+            assert list(found) == ["embedding"]
+        rest = requests.post(
+            server.rest_url + ":predict", json={"signature_name": "features", "inputs": pixels.tolist()}
+        )
+    expected = kd.feature_pyramid(exported.model, ["P3"])(pixels / 255)["P3"]
+    np.testing.assert_allclose(found["embedding"], np.mean(expected, (1, 2)), atol=1e-5)
+    assert isinstance(rest.json()["outputs"], list)  # as the real server answers
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_pixels_that_are_no_numbers_are_sent_and_come_back(server, exported, protocol):
+    pixels = exported.pixels.astype("float32")
+    pixels[1] = np.nan
+    pixels[2, 0, 0, 0] = np.inf
+    found = connect(getattr(server, protocol)).predict("serving_default", {"image": pixels})["probabilities"]
+    assert np.isnan(found[1]).all()
+    np.testing.assert_allclose(found[[0, 3]], exported.probabilities[[0, 3]], atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_binary_outputs_come_as_the_bytes_that_they_are(tmp_path, protocol, count):
+    def serve(image_bytes):
+        return dict(
+            list({"thumb_bytes": tf.strings.join([image_bytes, b"\xff\0"]), "text": image_bytes}.items())[:count]
+        )
+
+    root, spec = tf.Module(), tf.TensorSpec((None,), tf.string, "image_bytes")
+    tf.saved_model.save(root, tmp_path / "net/1", signatures=tf.function(serve, [spec]))
+    with Server(tmp_path, "net") as server:
+        found = connect(getattr(server, protocol)).predict("serving_default", {"image_bytes": [b"a", b"bc"]})
+    assert found["thumb_bytes"].tolist() == [b"a\xff\0", b"bc\xff\0"]
+    assert count == 1 or found["text"].tolist() == ["a", "bc"]
 
 
 def test_rows_of_files_come_in_base64(server, exported):
