@@ -3,8 +3,7 @@
 import os
 import sys
 
-import rich.console
-import rich.markup
+from rich.text import Text
 
 from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
     convert,
@@ -19,6 +18,7 @@ from keras_densenet.cli import (  # noqa: F401, each adds its commands to the ap
     train,
 )
 from keras_densenet.cli.common import app
+from keras_densenet.console import Console
 
 
 def run(application=app):
@@ -28,5 +28,5 @@ def run(application=app):
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("KERAS_DENSENET_DEBUG"):
             raise
-        rich.console.Console(stderr=True).print(f"[red]Error:[/red] {rich.markup.escape(str(error))}")
+        Console(stderr=True).print(Text("Error:", "red"), str(error))
         sys.exit(2)

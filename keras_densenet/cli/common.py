@@ -6,12 +6,12 @@ from typing import Annotated
 
 import absl.logging
 import keras
-import rich.console
 import typer
 
 import keras_densenet as kd
 from keras_densenet import data as data_sets
 from keras_densenet import training
+from keras_densenet.console import Console
 from keras_densenet.training.progress import ProgressBar
 from keras_densenet.training.strategy import is_chief
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="DenseNets for Keras: train, evaluate, predict, export.\n\nExample: keras-densenet quickstart",
 )
-console = rich.console.Console()
+console = Console()
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 Data = Annotated[
@@ -80,5 +80,5 @@ def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, 
         source, image_size=image_size, channels=channels, skip_bad=skip_bad, data_dir=data_dir, seed=seed
     )
     for note in splits.notes:
-        console.print(f"{source}: {note}", highlight=False, markup=False)
+        console.print(f"{source}: {note}")
     return splits

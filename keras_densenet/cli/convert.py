@@ -3,11 +3,11 @@
 import pathlib
 from typing import Annotated
 
-import rich.table
 import typer
 
 import keras_densenet as kd
 from keras_densenet.cli.common import app, console
+from keras_densenet.console import Table
 from keras_densenet.weights.catalogue import CHECKPOINTS
 from keras_densenet.weights.files import check_target
 
@@ -18,10 +18,7 @@ def weights():
 
     Example: keras-densenet weights
     """
-    table = rich.table.Table("name", "top-1", "top-5", "image", "licence", "file", box=None)
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    table.columns[-1].overflow = "fold"  # to be copied whole
+    table = Table("name", "top-1", "top-5", "image", "licence", "file")
     for row in CHECKPOINTS.values():
         table.add_row(row.name, f"{row.top1:.2f}", f"{row.top5:.2f}", str(row.input_size), row.licence, row.url)
     console.print(table)
@@ -47,4 +44,4 @@ def convert(
     with console.status("converting ..."):
         kd.load_weights(network, source)
         kd.save_weights(network, out, layout)
-    console.print(f"{source} is now {out} in the layout of {layout}", highlight=False)
+    console.print(f"{source} is now {out} in the layout of {layout}")

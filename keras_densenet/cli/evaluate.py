@@ -1,15 +1,15 @@
 """`keras-densenet evaluate`."""
 
+import functools
 import pathlib
 from typing import Annotated
 
 import numpy as np
-import rich.progress
-import rich.table
 import typer
 
 from keras_densenet import training
 from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits
+from keras_densenet.console import Table, track
 
 _SHOWN = 20
 
@@ -42,22 +42,18 @@ def evaluate(
     if record and splits.labels != labels:
         raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
 
-    def track(batches):
-        return rich.progress.track(batches, "evaluating", len(batches), console=console, transient=True)
-
-    found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, track)
-    table = rich.table.Table("class", "images", "accuracy", box=None)
+    watched = functools.partial(track, what="evaluating", console=console)
+    found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, watched)
+    table = Table("class", "images", "accuracy", right=(1, 2))
     for index in np.argsort(np.nan_to_num(found.class_accuracy, nan=2), kind="stable")[:_SHOWN]:
         table.add_row(labels[index], f"{found.images[index]:,}", f"{found.class_accuracy[index]:.2%}")
     console.print(table)
     if len(labels) > _SHOWN:
-        console.print(f"(the {_SHOWN} worst of {len(labels)} classes)", highlight=False)
-    console.print(
-        f"{data} test images: loss {found.loss:.4f}, accuracy {found.top1:.2%}, top 5 {found.top5:.2%}", highlight=False
-    )
+        console.print(f"(the {_SHOWN} worst of {len(labels)} classes)")
+    console.print(f"{data} test images: loss {found.loss:.4f}, accuracy {found.top1:.2%}, top 5 {found.top5:.2%}")
     if out is not None:
         found.write(out)
-        console.print(f"per-class accuracy and confusion matrix are in {out}", highlight=False)
+        console.print(f"per-class accuracy and confusion matrix are in {out}")
 
 
 def _some(labels):

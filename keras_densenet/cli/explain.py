@@ -4,8 +4,6 @@ import pathlib
 from typing import Annotated
 
 import numpy as np
-import rich.progress
-import rich.table
 import tensorflow as tf
 import typer
 from PIL import Image
@@ -15,6 +13,7 @@ from keras_densenet import data, training
 from keras_densenet import explain as views
 from keras_densenet.cli.common import DataDir, Model, app, console, load_splits
 from keras_densenet.cli.predict import image_files
+from keras_densenet.console import Table, track
 from keras_densenet.files import written_beside
 
 _SEEN = 256  # pixels
@@ -39,7 +38,7 @@ def reuse(
     blocks = kd.feature_reuse(network, scaled)
     views.draw_reuse(blocks, out, str(model))
     columns = "block", "spread", "x_0 least", "chance", "x_0/others", "read by", "spread", "late/early"
-    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
+    table = Table(*columns)
     for row in views.observations(blocks):
         figures = (row[name] for name in ("spread", "input_least", "input_chance", "input_weight"))
         reader = row["reader"] or "", *(_figure(row[name]) for name in ("reader_spread", "reader_late"))
@@ -49,9 +48,8 @@ def reuse(
         "spread: over how much of what it could read a layer spreads its weight, 1 for evenly over all; x_0 least: "
         "share of the layers that give the block's input the least weight, and what chance would give; x_0/others: "
         "its weight by the others' mean; late/early: weight of the last third of the sources by that of the first",
-        highlight=False,
     )
-    console.print(f"the map is in {out}", highlight=False)
+    console.print(f"the map is in {out}")
 
 
 def _figure(value):
@@ -77,9 +75,9 @@ def cam(
     """
     network, labels = training.load_model(model)
     class_index = None if of is None else _class(of, labels)
-    paths, table = image_files(images), rich.table.Table("image", "class", "logit", "picture", box=None)
+    paths, table = image_files(images), Table("image", "class", "logit", "picture")
     size, written = 1 if None in network.input_shape[1:] else 32, set()
-    for start in rich.progress.track(range(0, len(paths), size), "explaining", console=console, transient=True):
+    for start in track(range(0, len(paths), size), "explaining", console=console):
         batch = paths[start : start + size]
         pixels = data.read_images(batch, network.input_shape[1:])
         found = kd.grad_cam(network, pixels, class_index, level, method)
@@ -139,7 +137,6 @@ def gradients(
     console.print(
         f"{len(kernels)} kernels; geometric mean of the gradients' norms {early:.3g} in the first third, {late:.3g} in "
         f"the last; the picture is in {out}",
-        highlight=False,
     )
 
 
@@ -174,9 +171,7 @@ def describe(
             seconds = views.stage_seconds(model, shape, batch_size)
     rows = views.describe(model, shape, seconds)
     columns = ["stage", "output", "layers", "channels", "parameters", "M MACs", *(["time"] if measure else [])]
-    table = rich.table.Table(*columns, box=None, padding=(0, 1, 0, 0))
-    for column in table.columns[4:]:
-        column.justify = "right"
+    table = Table(*columns, right=(4, 5, 6))
     for row in rows:
         channels = f"{row.in_channels} -> {row.out_channels}"
         share = [] if row.share is None else [f"{row.share:.1%}"]
@@ -186,7 +181,7 @@ def describe(
     table.add_row("total", "", "", "", *totals, *([] if seconds is None else [f"{sum(seconds) * 1e3:.0f} ms"]))
     console.print(table)
     if seconds is not None:
-        console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA", highlight=False)
+        console.print(f"time: of {batch_size} images in inference, each stage compiled alone, no XLA")
     if out is not None:
         views.draw_network(model, out, input_shape=shape)
-        console.print(f"the picture is in {out}", highlight=False)
+        console.print(f"the picture is in {out}")

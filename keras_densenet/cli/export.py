@@ -5,12 +5,12 @@ import json
 import pathlib
 from typing import Annotated
 
-import rich.table
 import tensorflow as tf
 import typer
 
 from keras_densenet import serving, training
 from keras_densenet.cli.common import Model, app, console
+from keras_densenet.console import Table
 from keras_densenet.data import read_images
 
 
@@ -65,9 +65,7 @@ def export(
     elif representative is not None:
         raise ValueError("--representative is for --format litert")
     if xla:
-        console.print(
-            "[yellow]--xla:[/yellow] the GPU image of TensorFlow Serving refuses such models", highlight=False
-        )
+        console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
     if format != "saved_model":
         images = None if representative is None else read_images(_files(representative), network.input_shape[1:])
@@ -134,7 +132,7 @@ def _facts(file):
 
 
 def _show(report):
-    table = rich.table.Table("signature", "inputs", "outputs", "first answer", "off Keras by", box=None)
+    table = Table("signature", "inputs", "outputs", "first answer", "off Keras by")
     for name, signature in sorted(report.signatures.items()):
         table.add_row(
             name,
@@ -156,4 +154,4 @@ def _tensors(known):
         sides = ("?" if dim.size < 0 else str(dim.size) for dim in tensor.tensor_shape.dim)
         return f"{tf.as_dtype(tensor.dtype).name}({', '.join(sides)})"
 
-    return "\n".join(f"{name} {text(tensor)}" for name, tensor in sorted(known.items()))
+    return [f"{name} {text(tensor)}" for name, tensor in sorted(known.items())]

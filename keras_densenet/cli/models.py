@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-import rich.table
 import typer
 
 import keras_densenet as kd
 from keras_densenet.cli.common import app, console
+from keras_densenet.console import Table
 from keras_densenet.family import variant
 from keras_densenet.weights.catalogue import CHECKPOINTS
 
@@ -25,11 +25,7 @@ def models(
         rows = [_COLUMNS, ["---"] * 6 + ["---:"] * 3, *map(_row, kd.list_models())]
         print("\n".join(f"| {' | '.join(row)} |" for row in rows))
         return
-    table = rich.table.Table(*_COLUMNS, box=None)
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[6:]:
-        column.justify = "right"
+    table = Table(*_COLUMNS, right=(6, 7, 8))
     for name in kd.list_models():
         table.add_row(*_row(name))
     console.print(table)

@@ -6,13 +6,11 @@ import sys
 from typing import Annotated
 
 import numpy as np
-import rich.console
-import rich.progress
-import rich.table
 import typer
 
 from keras_densenet import training
 from keras_densenet.cli.common import Model, app, console
+from keras_densenet.console import Console, Table, track
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -33,11 +31,11 @@ def predict(
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
     network, labels = training.load_model(model)
-    paths, errors = image_files(images), rich.console.Console(stderr=True)
-    bad = (lambda error: errors.print(f"skipped: {error}", highlight=False, markup=False)) if skip_bad else None
+    paths, errors = image_files(images), Console(stderr=True)
+    bad = (lambda error: errors.print(f"skipped: {error}")) if skip_bad else None
     answers = training.predict(network, paths, batch_size, bad)
-    found = rich.progress.track(answers, "predicting", len(paths), console=errors, transient=True)
-    table = rich.table.Table("image", "classes, most probable first", box=None)
+    found = track(answers, "predicting", len(paths), console=errors)
+    table = Table("image", "classes, most probable first")
     for path, row in found:
         best = [(labels[index], float(row[index])) for index in np.argsort(-row)[:top]]
         if as_json:

@@ -7,11 +7,11 @@ import tempfile
 from typing import Annotated
 
 import numpy as np
-import rich.table
 import typer
 
 from keras_densenet import data, serving, training
 from keras_densenet.cli.common import app, console, run_training
+from keras_densenet.console import Table
 
 QUICKSTART = {"depth": 16, "growth_rate": 12}
 
@@ -28,15 +28,15 @@ def quickstart(
     state = run_training(QUICKSTART, "digits", data.load_digits(), training.Recipe(epochs=epochs, batch_size=32), out)
     model, labels = training.load_model(out)
     target = serving.export_saved_model(model, out / "served", "digits", labels=labels)
-    console.print(f"exported to {target}; asking it from a fresh process:", highlight=False)
+    console.print(f"exported to {target}; asking it from a fresh process:")
     test = data.load_digits().test
     probabilities = _ask_fresh_process(target, test.images[:10])
-    table = rich.table.Table("held-out digit", *map(str, range(10)), box=None)
+    table = Table("held-out digit", *map(str, range(10)))
     table.add_row("truth", *(state["labels"][label] for label in test.labels[:10]))
     table.add_row("predicted", *(state["labels"][row.argmax()] for row in probabilities))
     table.add_row("probability", *(f"{row.max():.0%}" for row in probabilities))
     console.print(table)
-    console.print(f"Next: keras-densenet predict {out} your-image.png", highlight=False)
+    console.print(f"Next: keras-densenet predict {out} your-image.png")
 
 
 def _ask_fresh_process(folder, images):

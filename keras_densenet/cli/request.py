@@ -3,10 +3,10 @@
 import pathlib
 from typing import Annotated
 
-import rich.table
 import typer
 
 from keras_densenet.cli.common import app, console
+from keras_densenet.console import Table
 from keras_densenet.serving import connect
 
 
@@ -24,11 +24,11 @@ def request(
     files = [path.read_bytes() for path in images]
     with console.status(f"asking {url} ..."):
         answer = connect(url, timeout).predict("image_bytes", {"image_bytes": files})
-    table = rich.table.Table("image", "classes, most probable first", box=None)
+    table = Table("image", "classes, most probable first")
     rows = zip(images, *(answer[name] for name in ("ok", "error", "top_labels", "top_scores")), strict=True)
     for path, ok, error, labels, scores in rows:
         best = "  ".join(f"{label} {score:.1%}" for label, score in list(zip(labels, scores, strict=True))[:top])
-        table.add_row(str(path), best if ok else f"[red]{error}[/red]")
+        table.add_row(str(path), best if ok else error)
     console.print(table)
     if not all(answer["ok"]):
         raise typer.Exit(1)

@@ -1,15 +1,10 @@
 """A progress bar for what takes a while."""
 
-import sys
-
 
 def watched(items, what, total=None):
     """The items, with a progress bar where standard error is a terminal and rich is installed."""
     try:
-        import rich.console
-        import rich.progress
+        from keras_densenet.console import Console, track
     except ImportError:
         return items
-    shown = sys.stderr.isatty() and (total is None or total > 1)
-    console = rich.console.Console(stderr=True)
-    return rich.progress.track(items, what, total, console=console, transient=True, disable=not shown)
+    return items if total == 1 else track(items, what, total, console=Console(stderr=True))

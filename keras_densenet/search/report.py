@@ -3,8 +3,7 @@
 import csv
 import math
 
-import rich.table
-
+from keras_densenet.console import Table
 from keras_densenet.cost import cost
 from keras_densenet.family import VARIANTS
 from keras_densenet.files import written_beside
@@ -65,16 +64,14 @@ def write_csv(path, rows):
 
 
 def table(rows, limit=None):
-    """A `rich` table of the completed rows, the best first; those on the front of parameters are starred.
+    """A table of the completed rows, the best first; those on the front of parameters are starred.
 
     A network is its blocks, growth rate and theta; `results.csv` has all of it.
     """
     done = ranked(rows)
     starred = {row["trial"] for row in front(done, "parameters")}
     heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory", "val acc", "best", "test acc")
-    found = rich.table.Table(*heads, box=None, padding=(0, 1, 0, 0))
-    for column in found.columns:
-        column.no_wrap, column.justify = True, "right"
+    found = Table(*heads, right=range(len(heads)))
     for row in done[:limit]:
         spread = f" +- {row['accuracy_spread']:.2%}" if row["accuracy_spread"] is not None else ""
         found.add_row(
