@@ -86,8 +86,9 @@ def rebuilt(model, kind, replace=twin, front=None, image=None):
 
     outputs = graph._run_through_graph(inputs if front is None else front(image), opened)
     found = kind(inputs, outputs, name=model.name)
-    if model.compiled:
-        found.compile_from_config(model.get_compile_config())
+    if model.compiled:  # not from a config, which knows no losses of the user's own
+        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        found.compile(**{**model._compile_config.config, "optimizer": optimizer})
     return found
 
 

@@ -1,4 +1,5 @@
 import base64
+import json
 import socket
 import threading
 import time
@@ -82,13 +83,13 @@ def test_an_only_output_has_its_name(exported, tmp_path, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_pixels_that_are_no_numbers_are_sent_and_come_back(server, exported, protocol):
-    pixels = exported.pixels.astype("float32")
-    pixels[1] = np.nan
-    pixels[2, 0, 0, 0] = np.inf
-    found = connect(getattr(server, protocol)).predict("serving_default", {"image": pixels})["probabilities"]
-    assert np.isnan(found[1]).all()
-    np.testing.assert_allclose(found[[0, 3]], exported.probabilities[[0, 3]], atol=1e-5)
+def test_what_is_no_number_is_sent_and_comes_back(tmp_path, protocol):
+    root, spec = tf.Module(), tf.TensorSpec((None, 2), tf.float32, "image")
+    tf.saved_model.save(root, tmp_path / "net/1", signatures=tf.function(lambda image: {"same": image}, [spec]))
+    values = np.float32([[np.nan, 1], [np.inf, -np.inf]])
+    with Server(tmp_path, "net") as server:
+        found = connect(getattr(server, protocol)).predict("serving_default", {"image": values})
+    np.testing.assert_array_equal(found["same"], values)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -133,6 +134,29 @@ def test_the_command_prints_the_labels_and_what_is_wrong_with_an_image(server, e
     assert both.exit_code == 1
     assert told in both.output
     assert "neither JPEG nor PNG" in both.output
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_command_takes_folders_and_prints_json_with_whole_names(server, exported, tmp_path, protocol):
+    names = ["[red]a.png", "b [edited].png", "c.png"]
+    for name, pixels in zip(names, exported.pixels, strict=False):
+        (tmp_path / name).write_bytes(encode(pixels))
+    (tmp_path / "d.png").write_bytes(b"no image")
+    (tmp_path / "notes.txt").touch()
+    arguments = ["request", getattr(server, protocol), str(tmp_path), "--batch-size", "3"]
+    table = CliRunner().invoke(app, arguments)
+    assert table.exit_code == 1
+    assert all(str(tmp_path / name) in table.output for name in [*names, "d.png"])
+    result = CliRunner().invoke(app, [*arguments, "--json", "--top", "2"])
+    assert result.exit_code == 1
+    *rows, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["image"] for row in rows] == [str(tmp_path / name) for name in names]
+    assert last == {"image": str(tmp_path / "d.png"), "error": "neither JPEG nor PNG"}
+    for row, expected in zip(rows, exported.probabilities, strict=False):
+        best = np.argsort(-expected, kind="stable")[:2]
+        assert [answer["label"] for answer in row["predictions"]] == [LABELS[index] for index in best]
+        found = [answer["probability"] for answer in row["predictions"]]
+        np.testing.assert_allclose(found, expected[best], atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
