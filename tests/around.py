@@ -10,9 +10,9 @@ from tests.tiny import network
 SHAPE = (9, 8, 3)
 
 
-def _around(build, shape=SHAPE):
+def _around(build, shape=SHAPE, dtype="float32"):
     def model():
-        image = keras.Input(shape, name="photo")
+        image = keras.Input(shape, name="photo", dtype=dtype)
         return keras.Model(image, build(image), name="around")
 
     return model
@@ -62,6 +62,7 @@ def _grey_and_resized():
 AROUND = {
     "preprocess_input": _around(lambda image: _nested(kd.preprocess_input(image))),
     "tensor operations in front": _around(lambda image: _nested(image / 255.0 - 0.5)),
+    "bytes": _around(lambda image: _nested(keras.ops.cast(image, "float32") / 255), dtype="uint8"),
     "tensor operations inside": _around(_inside),
     "tensor operations behind": _around(lambda image: keras.ops.softmax(_logits()(image))),
     "Sequential": lambda: keras.Sequential([keras.Input(SHAPE), randomise(network())]),

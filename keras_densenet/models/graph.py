@@ -79,7 +79,7 @@ def rebuilt(model, kind, replace=twin, front=None, image=None):
         if inner is not None:
             return lambda inputs, **options: inner._run_through_graph(inputs, opened)
         if id(operation) not in replaced:
-            name = _free(operation.name, names)
+            name = free_name(operation.name, names)
             names.add(name)
             replaced[id(operation)] = replace(operation, name)
         return replaced[id(operation)]
@@ -98,7 +98,8 @@ def graph_of(operation):
     return graph if isinstance(graph, keras.Model) and hasattr(graph, "_run_through_graph") else None
 
 
-def _free(name, taken):
+def free_name(name, taken):
+    """The name, with a number where it is taken."""
     found, number = name, 0
     while found in taken:
         number += 1

@@ -91,7 +91,7 @@ def _full_integer(images):
 
 def _random_pixels(model):
     shape = [side or 64 for side in model.input_shape[1:]]
-    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
+    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(model.inputs[0].dtype)
 
 
 def _run_litert(path, images):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_densenet.layers import Preprocess
 from keras_densenet.models import DenseNetModel, fold
 from keras_densenet.models.flat import FOLDED, activation_name, ending, opened, stages
-from keras_densenet.models.graph import rebuilt
+from keras_densenet.models.graph import free_name, rebuilt
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -41,9 +41,8 @@ class Served:
 
     def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla):
         model = prepared(model, preprocessing, size)
-        classifier = _classifier(model)
-        self.labels = _check_labels(classifier, labels)
-        self.model = activated(model, activation or ("sigmoid" if classifier.units == 1 else None), required=True)
+        self.labels = _check_labels(_classifier(model)[0], labels)
+        self.model = activated(model, activation, required=True)
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k, self.levels = min(top_k, len(self.labels)), list(levels)
@@ -55,7 +54,7 @@ class Served:
 
         logits, self._activation = ending(copy)
         self.activation = activation_name(self._activation)
-        outputs = {"logits": logits, "embedding": _classifier(copy).input, **_pyramid(copy, self.levels)}
+        outputs = {"logits": logits, "embedding": _classifier(copy)[1], **_pyramid(copy, self.levels)}
         self._network = tf.function(_constant(keras.Model(start, outputs)), jit_compile=xla or None)
         self._front = _constant(front) if self._resizes else tf.identity
         self.signatures = self._signatures()
@@ -113,7 +112,7 @@ class Served:
 
     def answers_of_keras(self, images):
         """What Keras itself computes from raw images: a dict of probabilities and embedding."""
-        found = {"probabilities": self.model.output, "embedding": _classifier(self.model).input}
+        found = {"probabilities": self.model.output, "embedding": _classifier(self.model)[1]}
         return keras.Model(self.model.input, found).predict_on_batch(images)
 
 
@@ -123,13 +122,13 @@ def _where(ok, value):
 
 
 def _classifier(model):
-    """The `Dense` layer that a flat model ends in, with nothing but operations on its own output behind it."""
+    """The `Dense` layer that a flat model ends in, but for operations on its output alone, and its input."""
     tensor = model.outputs[0]
     while True:
         layer, node, _ = tensor._keras_history
         before = layer._inbound_nodes[node].input_tensors
         if isinstance(layer, keras.layers.Dense) and len(tensor.shape) == 2:
-            return layer
+            return layer, before[0]
         if len(before) != 1:
             raise ValueError(
                 "Export takes a model from one image to a Dense classifier; reset_classifier makes one. "
@@ -190,7 +189,10 @@ def prepared(model, preprocessing, size=None):
 
 
 def activated(model, activation, required=False):
-    """A flat model that ends in probabilities: logits get an activation, "softmax" or "sigmoid", where one is given."""
+    """A flat model with an activation, "softmax" or "sigmoid", behind its logits, if it ends in them and one is given.
+
+    Where one is required, the logit of one class gets "sigmoid", and those of several are refused without one.
+    """
     if activation not in (None, "softmax", "sigmoid"):
         raise ValueError(f"activation must be softmax or sigmoid. Received: activation={activation!r}")
     own = ending(model)[1]
@@ -201,12 +203,14 @@ def activated(model, activation, required=False):
         )
     if own is not None or (activation is None and not required):
         return model
-    if activation is None:
+    classes = model.output_shape[-1]
+    if activation is None and classes > 1:
         raise ValueError(
-            f"{model.name!r} ends in logits of {model.output_shape[-1]} classes: say what they become, activation "
+            f"{model.name!r} ends in logits of {classes} classes: say what they become, activation "
             "softmax (an image has one class) or sigmoid (an image has any of the classes)"
         )
-    probabilities = keras.layers.Activation(activation, dtype=model.output.dtype, name="activation")
+    name = free_name("activation", {operation.name for operation in model.operations})
+    probabilities = keras.layers.Activation(activation or "sigmoid", dtype=model.output.dtype, name=name)
     return type(model)(model.input, probabilities(model.output), name=model.name)
 
 
@@ -231,7 +235,7 @@ def _front(model):
 def _pyramid(model, levels):
     if not levels:
         return {}
-    outputs = model.pyramid_outputs
+    outputs = getattr(model, "pyramid_outputs", {})
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
     return {level: outputs[level] for level in levels}

@@ -50,7 +50,7 @@ def test_what_is_not_folded_infers_too_and_leaves_the_statistics(around, tmp_pat
 
 @pytest.mark.filterwarnings("ignore")  # the converter's own
 @pytest.mark.parametrize("folded", [True, False])
-@pytest.mark.parametrize("around", ["RandomFlip and Resizing", "tensor operations in front", "5 channels"])
+@pytest.mark.parametrize("around", ["RandomFlip and Resizing", "bytes", "5 channels"])
 def test_a_file_for_another_runtime_is_written_of_it(around, folded, tmp_path):
     model = AROUND[around]()
     statistics = [weight.numpy() for weight in model.non_trainable_weights]
