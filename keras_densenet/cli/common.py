@@ -13,6 +13,7 @@ from keras_densenet import data as data_sets
 from keras_densenet import training
 from keras_densenet.console import Console
 from keras_densenet.models import framing_of
+from keras_densenet.models.flat import takes_pixels
 from keras_densenet.training.folder import RunFolder
 from keras_densenet.training.progress import ProgressBar
 from keras_densenet.training.strategy import is_chief
@@ -100,6 +101,18 @@ def _tensorboard(folder):
     if importlib.util.find_spec("tensorboard") is None:
         raise ImportError("TensorBoard logs need a package: pip install 'keras-densenet[tensorboard]'")
     return keras.callbacks.TensorBoard(folder, write_graph=False)
+
+
+def load_network(path):
+    """`training.load_model`, with a word about a network that gets pixels without being known to take them."""
+    network, labels = training.load_model(path)
+    if not takes_pixels(network):
+        Console(stderr=True).print(
+            f"{path}: nothing in front of this network turns pixels into what its weights were trained on, and it does "
+            "not say what that is. It gets pixels in 0..255 as they are; build it behind with_preprocessing(), or set "
+            "model.preprocessing before it is saved"
+        )
+    return network, labels
 
 
 def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None):

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_splits_of
+from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_network, load_splits_of
 from keras_densenet.console import Table, track
 
 _SHOWN = 20
@@ -30,7 +30,7 @@ def evaluate(
 
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
-    network, labels = training.load_model(model)
+    network, labels = load_network(model)
     data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir)
     watched = functools.partial(track, what="evaluating", console=console)
     found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, watched)

@@ -11,7 +11,7 @@ from PIL import Image
 import keras_densenet as kd
 from keras_densenet import data, training
 from keras_densenet import explain as views
-from keras_densenet.cli.common import DataDir, Model, app, console, load_splits_of
+from keras_densenet.cli.common import DataDir, Model, app, console, load_network, load_splits_of
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table, track
 from keras_densenet.models import framing_of
@@ -74,7 +74,7 @@ def cam(
 
     Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
     """
-    network, labels = training.load_model(model)
+    network, labels = load_network(model)
     class_index = None if of is None else _class(of, labels)
     paths, table = image_files(images), Table("image", "class", "probability", "picture")
     framing, written = framing_of(network), set()
@@ -133,7 +133,7 @@ def gradients(
 
     Example: keras-densenet explain gradients runs/digits --out gradients.png
     """
-    network, labels = training.load_model(model)
+    network, labels = load_network(model)
     train = load_splits_of(model, network, labels, source, data_dir=data_dir)[1].train
     kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
     views.draw_gradients(kernels, out, str(model))

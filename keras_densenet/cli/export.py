@@ -35,6 +35,7 @@ def export(
     fold: Annotated[
         bool, typer.Option(help="Fold batch normalisation away: the same outputs, fewer operations.")
     ] = True,
+    activation: Annotated[str | None, typer.Option(help="softmax or sigmoid, for a model that ends in logits.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Let the server compile the network with XLA.")] = False,
     format: Annotated[str, typer.Option(help="saved_model, litert, onnx or openvino.")] = "saved_model",
     representative: Annotated[
@@ -71,10 +72,13 @@ def export(
         images = None if representative is None else read_images(files_of([representative]), framing_of(network))
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
-                network, out, format, name, version, preprocessing, folded=fold, representative=images
+                *(network, out, format, name, version, preprocessing),
+                folded=fold,
+                activation=activation,
+                representative=images,
             )
         told = "not checked, its runtime is not installed" if deviation is None else f"off Keras by {deviation:.1e}"
-        console.print(f"exported to {path}; {told}", highlight=False)
+        console.print(f"exported to {path}; {told}", highlight=False, markup=False)
         return None
     with console.status("exporting ..."):
         target = serving.export_saved_model(
@@ -89,10 +93,11 @@ def export(
             size=_size(size),
             max_megapixels=max_megapixels,
             folded=fold,
+            activation=activation,
             xla=xla,
             facts=_facts(training.model_file(model)),
         )
-    console.print(f"exported to {target}", highlight=False)
+    console.print(f"exported to {target}", highlight=False, markup=False)
     if check:
         with console.status("checking ..."):
             report = serving.check_saved_model(target)

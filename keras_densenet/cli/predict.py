@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import Model, app, console, read_labels
+from keras_densenet.cli.common import Model, app, console, load_network, read_labels
 from keras_densenet.console import Console, Table, track
 from keras_densenet.data import files_of
 
@@ -32,7 +32,7 @@ def predict(
 
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
-    network, labels = training.load_model(model)
+    network, labels = load_network(model)
     labels = labels if label_file is None else read_labels(label_file, network)
     paths, errors = image_files(images), Console(stderr=True)
     bad = (lambda error: errors.print(f"skipped: {error}")) if skip_bad else None

@@ -4,8 +4,8 @@ from keras_densenet.explain.cam import METHODS, ClassActivation, grad_cam, overl
 from keras_densenet.explain.describe import StageRow, describe, stage_seconds
 from keras_densenet.explain.drawing import draw_captioned, draw_gradients, draw_network, draw_reuse
 from keras_densenet.explain.gradient import KernelGradient, gradient_flow
-from keras_densenet.explain.network import flat
 from keras_densenet.explain.reuse import BlockReuse, feature_reuse, observations
+from keras_densenet.models.flat import flat
 
 __all__ = [
     "METHODS",

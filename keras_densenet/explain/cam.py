@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.explain.drawing import colours
-from keras_densenet.explain.network import flat, stages
 from keras_densenet.layers import Head, Preprocess
+from keras_densenet.models.flat import ending, flat, stages
 from keras_densenet.types import Array, Tensor
 
 METHODS = ("grad-cam", "grad-cam++")
@@ -74,13 +74,12 @@ def grad_cam(
     level = [*levels][-1] if level is None else level
     if level not in levels:
         raise ValueError(f"level must be one of {', '.join(levels)}. Received: level={level!r}")
-    before, score = _scores(network)
-    both = keras.Model(network.inputs, [levels[level], before])
+    both = keras.Model(network.inputs, [levels[level], ending(network)[0]])
     classes = None if class_index is None else _classes(class_index, len(images), network.output_shape[-1])
     found = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        found.append(_explain(both, score, images[part], None if classes is None else classes[part], method))
+        found.append(_explain(both, images[part], None if classes is None else classes[part], method))
     maps, classes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
     maps = _in_place(maps, images.shape[1:3], *stages(network, Preprocess))
     return ClassActivation(maps, classes, scores)
@@ -126,22 +125,6 @@ def _levels(network):
     return network.pyramid_outputs
 
 
-def _scores(network):
-    """The tensor before the last layer, and the function from it to class scores without softmax or sigmoid."""
-    last = network.outputs[0]._keras_history.operation
-    (before, *more) = network._call_of(last).input_tensors
-    if isinstance(last, keras.layers.Dense) and not more:
-
-        def logits(x):
-            x = keras.ops.matmul(keras.ops.cast(x, last.compute_dtype), keras.ops.cast(last.kernel, last.compute_dtype))
-            return x if last.bias is None else x + keras.ops.cast(last.bias, x.dtype)
-
-        return before, logits
-    if isinstance(last, (keras.layers.Activation, keras.layers.Softmax)):
-        return before, lambda x: x
-    return network.output, lambda x: x
-
-
 def _classes(class_index, count, classes):
     found = np.asarray(class_index)
     if found.dtype.kind not in "iu" or found.shape not in ((), (count,)):
@@ -151,13 +134,13 @@ def _classes(class_index, count, classes):
     return np.broadcast_to(found, count).astype("int64")
 
 
-def _explain(both, score, images, classes, method):
+def _explain(both, images, classes, method):
     """One batch -> maps of the level's size in 0..1, classes, scores."""
     images = tf.cast(tf.convert_to_tensor(images), both.inputs[0].dtype)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        features, before = both(images, training=False)
-        scores = tf.cast(score(before), tf.float32)
+        features, scores = both(images, training=False)
+        scores = tf.cast(scores, tf.float32)
         classes = tf.argmax(scores, -1) if classes is None else tf.constant(classes)
         chosen = tf.gather(scores, classes, batch_dims=1)
     gradient = tape.gradient(chosen, features)

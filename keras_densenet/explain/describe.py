@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.cost import Network, architecture_of, cost
-from keras_densenet.explain.network import flat, stages
+from keras_densenet.models.flat import flat, stages
 from keras_densenet.types import ImageShape
 
 

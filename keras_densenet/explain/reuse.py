@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_densenet import layers
-from keras_densenet.explain.network import FOLDED, flat, stages
+from keras_densenet.models.flat import FOLDED, flat, stages
 from keras_densenet.types import Array
 
 

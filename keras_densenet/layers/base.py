@@ -82,7 +82,7 @@ class PaperLayer(keras.layers.Layer):
 
     def uses_batch_statistics(self, training: bool | None) -> bool:
         """Whether to normalise with the batch's statistics; a frozen layer keeps to its moving ones, as in Keras."""
-        return bool(training) and self.trainable
+        return bool(training) and bool(self.trainable_variables)
 
     def update_statistics(self, moving: Sequence[keras.Variable], batch: Sequence[Tensor]) -> None:
         """Moves the `(mean, variance)` variables `moving` towards the tensors `batch`."""

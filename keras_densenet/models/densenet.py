@@ -8,6 +8,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.models.graph import Network, graph_of, rebuilt
 from keras_densenet.models.stages import node_of, stage_nodes
 from keras_densenet.ops import Framing
 from keras_densenet.types import Activation, ImageShape, Mode, Path, Size
@@ -15,8 +16,11 @@ from keras_densenet.weights import load_weights
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
-class DenseNetModel(keras.Model):
-    """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it."""
+class DenseNetModel(Network):
+    """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it.
+
+    Called without `training` it infers, whatever layers are in it.
+    """
 
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         if not self.optimizer.built:  # while the step is traced, which is then traced once more
@@ -85,8 +89,8 @@ class DenseNetModel(keras.Model):
     @preprocessing.setter
     def preprocessing(self, mode: Mode | None) -> None:
         mode = None if mode is None else plain_mode(mode)
-        for layer in self._layers_of(layers.Preprocess):
-            if mode not in (None, layer.mode):
+        for layer in self.layers:
+            if isinstance(layer, layers.Preprocess) and mode not in (None, layer.mode):
                 raise ValueError(
                     f"The weights need preprocessing {mode!r}, but {layer.name!r} in front of the network does "
                     f"{layer.mode!r}: build it with Preprocess({mode!r})"
@@ -134,24 +138,27 @@ class DenseNetModel(keras.Model):
 
     @property
     def is_preprocessed(self) -> bool:
-        """Whether a layer that preprocesses images is in front of the network."""
+        """Whether something changes the values of pixels in front of the network, a layer or tensor operations."""
         return bool(self._fronts)
 
     def with_preprocessing(
         self,
         mode: Mode | None = None,
         size: Size | None = None,
-        crop_pct: float = 1.0,
-        interpolation: str = "bilinear",
+        crop_pct: float | None = None,
+        interpolation: str | None = None,
     ) -> "DenseNetModel":
         """Makes a model that takes raw pixels: `layers.Preprocess` in front of this network; they share their weights.
+
+        The layers are other objects than this network's, and so `get_layer(...).output` is of the model itself.
 
         Args:
             mode: "torch", "caffe", "unit" or `{"mean": ..., "std": ...}`, as in `layers.Preprocess`. Default: what the
                 weights were trained behind, `model.preprocessing`; set that to use another with them.
             size: to which images are resized and cropped. None: images come in the network's own size.
-            crop_pct: the part of the resized image that the crop keeps, in (0, 1].
-            interpolation: "bilinear" or "bicubic".
+            crop_pct: the part of the resized image that the crop keeps, in (0, 1]. Default: what published weights were
+                evaluated with, otherwise all of it.
+            interpolation: "bilinear" or "bicubic". Default: what published weights were evaluated with, or "bilinear".
 
         Returns:
             A `DenseNetModel`; with a `size` it takes images of any size, one size in a batch. `self` is left as it was.
@@ -163,7 +170,8 @@ class DenseNetModel(keras.Model):
             >>> model = keras_densenet.DenseNet121().with_preprocessing("torch", size=224, crop_pct=0.875)
         """
         if self._fronts:
-            raise ValueError(f"The model already has preprocessing in front, its layer {self._fronts[0].name!r}")
+            kind = "layer" if isinstance(self._fronts[0], keras.Layer) else "operation"
+            raise ValueError(f"The model already has preprocessing in front, its {kind} {self._fronts[0].name!r}")
         known = self.preprocessing
         if mode is not None and known not in (None, plain_mode(mode)):
             raise ValueError(
@@ -173,16 +181,15 @@ class DenseNetModel(keras.Model):
         mode = known if mode is None else mode
         if mode is None:
             raise ValueError('mode must be given ("torch", "caffe", "unit", ...): it is not known for these weights')
-        layer = layers.Preprocess(mode, size, crop_pct, interpolation, name="preprocess")
+        given = {"crop_pct": crop_pct, "interpolation": interpolation}
+        noted = self.stages["stem"].framing if size is not None else {}
+        framing = {**noted, **{name: value for name, value in given.items() if value is not None}}
+        layer = layers.Preprocess(mode, size, **framing, name="preprocess")
         *own_size, channels = self.input_shape[1:]
         if layer.size and any(own not in (None, given) for own, given in zip(own_size, layer.size, strict=True)):
             raise ValueError(f"size must be the network's own {tuple(own_size)}. Received: size={size!r}")
         image = keras.Input((None, None, channels) if layer.size else self.input_shape[1:], name="image")
-
-        def call(shared, x, *args, **options):
-            return shared(layer(x) if x is image else x, *args, **options)
-
-        return keras.models.clone_model(self, image, clone_function=lambda shared: shared, call_function=call)
+        return rebuilt(self, DenseNetModel, front=layer, image=image)
 
     def reset_classifier(
         self, classes: int, classifier_activation: Activation = "softmax", pooling: str = "avg"
@@ -208,13 +215,8 @@ class DenseNetModel(keras.Model):
 
     @property
     def _fronts(self):
-        return self._layers_of((layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization))
-
-    def _layers_of(self, kind):
-        return [layer for layer in self.layers if isinstance(layer, kind)]
-
-    def _call_of(self, layer):
-        return node_of(self, layer)
+        before = keras.Function(self.inputs, stage_nodes(self)["stem"].input_tensors[0]).operations
+        return [operation for operation in before if _changes_values(operation)]
 
 
 keras.saving.get_custom_objects()["DenseNetModel"] = DenseNetModel  # as Keras calls it in legacy `.h5` files
@@ -351,7 +353,8 @@ def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -
         levels: names from `model.pyramid_outputs`, such as `["P3", "P4", "P5"]`. Default: all.
 
     Returns:
-        A `keras.Model` from the model's inputs to a dict of features `{level: (batch, h, w, channels)}`.
+        A `keras.Model` from the model's inputs to a dict of features `{level: (batch, h, w, channels)}`; called without
+        `training` it infers.
 
     Raises:
         ValueError: for a level that the model does not have.
@@ -362,7 +365,20 @@ def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -
     levels = list(outputs if levels is None else levels)
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
-    return keras.Model(model.input, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
+    return Network(model.input, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
+
+
+# Tensor operations that move pixels, or give them another type, and leave their values.
+_KEEPING = {"BroadcastTo", "Cast", "Concatenate", "ExpandDims", "Flip", "GetItem", "Pad", "Repeat", "Reshape"}
+_KEEPING |= {"Resize", "Squeeze", "Stack", "Tile", "Transpose"}
+
+
+def _changes_values(operation):
+    if (inner := graph_of(operation)) is not None:
+        return any(map(_changes_values, inner.operations))
+    if isinstance(operation, keras.Layer):
+        return isinstance(operation, (layers.Preprocess, keras.layers.Rescaling, keras.layers.Normalization))
+    return type(operation).__name__ not in _KEEPING
 
 
 def _layer(stage, plan, name):

@@ -4,38 +4,54 @@ import keras
 import numpy as np
 
 from keras_densenet import layers
+from keras_densenet.models.densenet import DenseNetModel
+from keras_densenet.models.graph import rebuilt, twin
 
 
-def fold(model: keras.Model) -> keras.Model:
+def fold(model: keras.Model) -> DenseNetModel:
     """Makes the inference form of a DenseNet.
 
     The normalisation behind the ImageNet stem's and every 1x1 convolution goes into kernel and bias; every reader's
     becomes one scale and shift.
 
     Args:
-        model: a functional `keras.Model` with DenseNet layers of this package, whatever stands before and behind them.
+        model: a functional, or sequential and built `keras.Model` with DenseNet layers of this package, whatever stands
+            before, behind and around them.
 
     Returns:
-        A model of the same class with the same outputs (to rounding), all of whose DenseNet weights are constants. It
-        saves, loads and exports; it does not train.
+        A `DenseNetModel` with the same outputs as in inference (to rounding), all of whose DenseNet weights are
+        constants; models inside the model are opened. It saves, loads and exports; it does not train.
 
     Raises:
-        ValueError: if there is nothing to fold.
+        ValueError: if there is nothing to fold, or the model is neither functional nor sequential and built.
     """
     pairs = []
 
-    def clone(layer):
-        new = _FOLDED.get(type(layer), type(layer)).from_config(layer.get_config())
+    def fold_layer(layer, name):
+        if not isinstance(layer, keras.Layer):
+            return twin(layer, name)
+        new = _FOLDED.get(type(layer), type(layer)).from_config({**layer.get_config(), "name": name})
         new.trainable = new.trainable and not type(layer).__module__.startswith(layers.__name__)
         pairs.append((layer, new))
         return new
 
-    folded = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    folded = rebuilt(model, DenseNetModel, fold_layer)
     if not any(type(layer) in _FOLDED for layer, _ in pairs):
         raise ValueError(f"fold takes a model with DenseNet layers that are not folded yet. Received: {model.name!r}")
     for layer, new in pairs:
-        new.set_weights(_WEIGHTS.get(type(layer), keras.Layer.get_weights)(layer))
+        if type(layer) in _WEIGHTS:
+            new.set_weights(_WEIGHTS[type(layer)](layer))
+        else:
+            _copy_weights(layer, new)
     return folded
+
+
+def _copy_weights(layer, new):
+    """As saving and loading does, after which some layers have work of their own to do, such as `Normalization`."""
+    for old, copy in zip(layer._flatten_layers(), new._flatten_layers(), strict=True):
+        store = {}
+        old.save_own_variables(store)
+        copy.load_own_variables(store)
 
 
 _FOLDED = {

@@ -30,8 +30,9 @@ def write_card(served, folder, name, version, facts):
     card = {
         "name": name,
         "version": version,
-        **_network(served.model, served.size),
+        **_network(served),
         "preprocessing": _preprocessing(served.model),
+        "activation": served.activation,
         "labels": served.labels,
         "file_size": list(served.size),
         "max_pixels": served.max_pixels,
@@ -63,19 +64,22 @@ def hashes(folder):
     return found
 
 
-def _network(model, size):
-    if not isinstance(model, DenseNetModel):
-        return {"parameters": model.count_params()}
-    architecture, counted = model.architecture, cost(model, (*size, model.input_shape[-1]))
+def _network(served):
+    if not isinstance(served.model, DenseNetModel):
+        return {"parameters": served.model.count_params()}
+    architecture = dataclasses.replace(served.model.architecture, classes=len(served.labels))
+    *size, channels = architecture.input_shape
+    counted = cost(architecture, (*(served.size if None in size else size), channels))
     figures = {"parameters": counted.trainable_parameters, "macs": counted.macs}
     return {"architecture": dataclasses.asdict(architecture), **figures}
 
 
 def _preprocessing(model):
-    """The layers between the raw pixels and the network."""
+    """The layers and tensor operations between the raw pixels and the network."""
     found = []
-    for layer in model.layers[1:]:
-        if isinstance(layer, (layers.ImageNetStem, layers.CifarStem)):
+    for operation in model.operations[1:]:
+        if isinstance(operation, (layers.ImageNetStem, layers.CifarStem)):
             break
-        found.append({"layer": type(layer).__name__, **layer.get_config()})
+        config = operation.get_config() if isinstance(operation, keras.Layer) else {}
+        found.append({"layer": type(operation).__name__, **config})
     return json.loads(json.dumps(found, default=str))

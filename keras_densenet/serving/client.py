@@ -1,6 +1,7 @@
 """A client of TensorFlow Serving, over REST or gRPC."""
 
 import base64
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ def connect(url: str, timeout: float = 30.0) -> "RestClient | GrpcClient":
 
     Returns:
         A client with `predict(signature, inputs)`, from a dict of arrays (or lists of bytes) to a dict of arrays, and
-        `status()`. It asks again, three times, when the server cannot be reached, is overloaded or just starting.
+        `status()`. Strings come as `str`, but as `bytes` in outputs whose name ends in `_bytes`. It asks again, three
+        times, when the server cannot be reached, is overloaded or just starting.
 
     Raises:
         ValueError: for a URL of another form.
@@ -56,10 +58,17 @@ class RestClient:
         self._session.mount(f"{self._url}", requests.adapters.HTTPAdapter(max_retries=retry))
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Asks for a signature's outputs; bytes travel in base64."""
+        """Asks for a signature's outputs; bytes travel in base64, NaN and infinities as JavaScript writes them."""
         inputs = {name: _to_json(values) for name, values in inputs.items()}
         answer = self._ask("POST", ":predict", {"signature_name": signature, "inputs": inputs})["outputs"]
-        return {name: np.array(values) for name, values in answer.items()}
+        if not isinstance(answer, dict) or answer.keys() == {"b64"}:  # the server leaves the name of an only output out
+            answer = {self._only_output(signature): answer}
+        return {name: _from_json(values) for name, values in answer.items()}
+
+    def _only_output(self, signature):
+        known = self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+        (name,) = known[signature or "serving_default"]["outputs"]
+        return name
 
     def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
@@ -69,8 +78,10 @@ class RestClient:
     def _ask(self, method, path, body=None):
         import requests
 
+        data = None if body is None else json.dumps(body)  # which writes NaN, as `requests` alone does not
+        headers = {"Content-Type": "application/json"}
         try:
-            answer = self._session.request(method, self._url + path, json=body, timeout=self._timeout)
+            answer = self._session.request(method, self._url + path, data=data, headers=headers, timeout=self._timeout)
         except requests.RequestException as error:
             raise ConnectionError(f"{self._url} does not answer: {error}") from None
         try:
@@ -107,7 +118,7 @@ class GrpcClient:
         stub = serving_api("apis.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
         answer = self._ask(stub.Predict, request)
         found = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
-        return {name: _text(value) if value.dtype == object else value for name, value in found.items()}
+        return {name: value if name.endswith("_bytes") else _text(value) for name, value in found.items()}
 
     def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
@@ -137,10 +148,28 @@ class GrpcClient:
 def _to_json(values):
     if isinstance(values, bytes):
         return {"b64": base64.b64encode(values).decode()}
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    return [_to_json(value) for value in values] if isinstance(values[0], bytes) else values
+    if isinstance(values, (list, tuple)):
+        return [_to_json(value) for value in values]
+    if hasattr(values, "shape"):
+        values = np.asarray(values)
+        return _to_json(values.tolist()) if values.dtype.kind in "OS" else values.tolist()
+    return values
+
+
+def _from_json(values):
+    def decoded(value):
+        if isinstance(value, list):
+            return [decoded(part) for part in value]
+        return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+    first = values
+    while isinstance(first, list) and first:
+        first = first[0]
+    return np.array(decoded(values), object) if isinstance(first, dict) else np.array(values)
 
 
 def _text(values):
+    """Strings of an array of bytes; any other array as it is."""
+    if values.dtype != object:
+        return values
     return np.array([value.decode(errors="replace") for value in values.flat]).reshape(values.shape)

@@ -31,6 +31,7 @@ def export_saved_model(
     size: tuple[int, int] | None = None,
     max_megapixels: float = 50,
     folded: bool = True,
+    activation: str | None = None,
     xla: bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
@@ -43,17 +44,18 @@ def export_saved_model(
     - `serving_uint8`: the same from bytes;
     - `image_bytes`: `image_bytes`, JPEG or PNG files `(batch,)`, to the same outputs and, per image, `ok` and
       `error`; a bad image leaves its own outputs empty. Only for models of 1 or 3 channels;
-    - `features`: `image` to `embedding`, what the classifier gets, and the `levels` that were asked for.
+    - `features`: `image` to `embedding`, what the last `Dense` gets, and the `levels` that were asked for.
 
     Beside the graph lie warm-up requests, the labels, and `model_card.json`; in `base_path` the server's
     `models.config`, `batching.config` and `monitoring.config`, which are kept where they are there already.
 
     Args:
-        model: a functional Keras model with one image input that ends in a `Dense` classifier.
+        model: a functional, or sequential and built Keras model from one image to a `Dense` classifier: a DenseNet,
+            with other layers, tensor operations or models around it as you like.
         base_path: folder of all served models.
         name: of the model. Default: `model.name`.
         version: a whole number >= 1. Default: one more than the highest there.
-        labels: names of the classes. Default: their numbers.
+        labels: names of the classes. Default: the model's, or their numbers.
         preprocessing: the mode of a `layers.Preprocess`, such as "torch", which also resizes to the model's size; or
             any Keras layer from raw pixels to what `model` takes. Default: `model.preprocessing`, what its weights
             were trained behind, if that is known and not in front of it yet; otherwise the model takes raw pixels.
@@ -62,6 +64,9 @@ def export_saved_model(
         size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.
         max_megapixels: image files of more are refused before they are decoded.
         folded: whether to write the inference form that `fold` makes, which has the same outputs to rounding.
+        activation: what makes probabilities of logits, "softmax" (an image has one class) or "sigmoid" (an image has
+            any of the classes). Needed for a model that ends in the logits of several classes; those of one class get
+            "sigmoid".
         xla: whether to have the server compile the network with XLA; its GPU image refuses such models.
         facts: a dict for the model card, such as where the weights come from and how accurate they are.
 
@@ -75,7 +80,8 @@ def export_saved_model(
     """
     name = name or model.name
     check_version(base_path, name, version)  # before anything takes time
-    served = Served(model, preprocessing, labels, top_k, levels, size, round(max_megapixels * 1e6), folded, xla)
+    pixels = round(max_megapixels * 1e6)
+    served = Served(model, preprocessing, labels, top_k, levels, size, pixels, folded, activation, xla)
     with new_version(base_path, name, version) as (target, beside), tempfile.TemporaryDirectory() as scratch:
         label_file = pathlib.Path(scratch, "labels.txt")
         label_file.write_text("".join(f"{visible(label)}\n" for label in served.labels), encoding="utf-8")

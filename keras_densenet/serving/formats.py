@@ -11,9 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.models import fold
 from keras_densenet.serving.export import check_version, new_version
-from keras_densenet.serving.graph import copy_of, put_in_front
+from keras_densenet.serving.graph import activated, inference_form, prepared
 from keras_densenet.types import Array, Mode, Path
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
@@ -31,6 +30,7 @@ def export_file(
     preprocessing: Mode | keras.Layer | None = None,
     *,
     folded: bool = True,
+    activation: str | None = None,
     representative: Array | None = None,
 ) -> tuple[pathlib.Path, float | None]:
     """Writes `<base_path>/<name>/<version>/` with a LiteRT, ONNX or OpenVINO file, and compares it with Keras.
@@ -38,7 +38,9 @@ def export_file(
     The file takes raw pixels as `export_saved_model`'s does, and gives the model's output.
 
     Args:
-        model, base_path, name, version, preprocessing, folded: as in `export_saved_model`.
+        model: a functional, or sequential and built Keras model with one input and one output.
+        base_path, name, version, preprocessing, folded: as in `export_saved_model`.
+        activation: "softmax" or "sigmoid", to put behind a model that ends in logits. Default: it gives logits.
         format: "litert", "onnx" or "openvino".
         representative: for LiteRT, raw images `(images, height, width, channels)` such as the model will see: all of
             its arithmetic, input and output then are 8-bit integers, in ranges measured on these images.
@@ -61,13 +63,13 @@ def export_file(
         raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
     name = name or model.name
     check_version(base_path, name, version)
-    model = put_in_front(preprocessing, model)
+    model = activated(prepared(model, preprocessing), activation)
     with new_version(base_path, name, version) as (target, beside):
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)
-        copy, path = fold(model) if folded else copy_of(model), beside / FILES[format]
+        copy, path = inference_form(model, folded), beside / FILES[format]
         images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
-        copy(images[:1])  # the ONNX exporter wants a model that was called
+        copy(images[:1], training=False)  # the ONNX exporter wants a model that was called
         with _exporter(format):
             copy.export(str(path), format=format, verbose=False, **options)
         deviation = None
@@ -109,7 +111,7 @@ def _full_integer(images):
 
 def _random_pixels(model):
     shape = [side or 64 for side in model.input_shape[1:]]
-    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
+    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(model.inputs[0].dtype)
 
 
 def _run_litert(path, images):

@@ -1,10 +1,14 @@
 """What is served: a model's signatures, functions of TensorFlow alone with the weights as constants in them."""
 
+import itertools
+
 import keras
 import tensorflow as tf
 
 from keras_densenet.layers import Preprocess
 from keras_densenet.models import DenseNetModel, fold, framing_of
+from keras_densenet.models.flat import FOLDED, activation_name, ending, known_preprocessing, opened, stages
+from keras_densenet.models.graph import free_name, rebuilt
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -12,43 +16,47 @@ class Served:
     """A classifier between raw pixels and labels.
 
     Args:
-        model: a functional Keras model with one image input that ends in a `Dense` classifier.
+        model: a functional or sequential Keras model from one image to a `Dense` classifier.
         preprocessing: a Keras layer from raw pixels to what `model` takes, or the mode of a `layers.Preprocess`; None
             for what the model is known to need.
-        labels: names of the classes. Default: their numbers.
+        labels: names of the classes. Default: the model's, or their numbers.
         top_k: how many classes `top_labels` and `top_scores` have.
         levels: names of pyramid features that the signature `features` gives.
         size: `(height, width)` that encoded images are resized to. Default: the model's.
         max_pixels: encoded images of more are refused.
         folded: whether to compute the inference form that `fold` makes.
+        activation: "softmax" or "sigmoid", for a model that ends in logits.
         xla: whether the network must be compiled by XLA.
 
     Attributes:
         model: the Keras model from raw pixels to probabilities that the signatures are made from.
         size: `(height, width)` of the images that reach the network from files.
         labels: names of the classes.
+        activation: the name of what makes probabilities of logits.
         signatures: `tf.function`s by name.
 
     Raises:
         ValueError: names what does not fit.
     """
 
-    def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, xla):
-        self.model = put_in_front(preprocessing, model, size)
-        self.labels = _check_labels(model, labels)
+    def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla):
+        model = prepared(model, preprocessing, size)
+        labels = getattr(model, "labels", None) if labels is None else labels
+        self.labels = _check_labels(_classifier(model)[0], labels)
+        self.model = activated(model, activation, required=True)
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k, self.levels = min(top_k, len(self.labels)), list(levels)
-        copy = fold(self.model) if folded else copy_of(self.model)
+        copy = inference_form(self.model, folded)
         front, start = _front(copy)
-        self._resizes = front is not None
+        self._resizes, self._channels = front is not None, start.shape[-1]
         self.size = _check_size(tuple(start.shape[1:3]), size)
         self.max_pixels = max_pixels
         self.framing = framing_of(self.model, None if self._resizes else self.size)
 
-        classifier = copy.layers[-1]
-        self._activation, classifier.activation = classifier.activation, keras.activations.linear
-        outputs = {"logits": classifier.output, "embedding": classifier.input, **_pyramid(copy, self.levels)}
+        logits, self._activation = ending(copy)
+        self.activation = activation_name(self._activation)
+        outputs = {"logits": logits, "embedding": _classifier(copy)[1], **_pyramid(copy, self.levels)}
         self._network = tf.function(_constant(keras.Model(start, outputs)), jit_compile=xla or None)
         self._front = _constant(front) if self._resizes else tf.identity
         self.signatures = self._signatures()
@@ -73,7 +81,7 @@ class Served:
         def prepare(image):
             return self._front(tf.cast(image, tf.float32)[None])[0]
 
-        shape = (*self.size, self.model.input_shape[-1])
+        shape = (*self.size, self._channels)
         images, ok, error = decode_images(image_bytes, self.framing, prepare, shape, self.max_pixels)
         answer = {name: _where(ok, value) for name, value in self._answer(images).items()}
         return {**answer, "ok": ok, "error": error}
@@ -87,7 +95,7 @@ class Served:
 
     def _answer(self, prepared):
         logits = tf.cast(self._network(prepared)["logits"], tf.float32)
-        probabilities = self._probabilities(logits)
+        probabilities = self._activation(logits)
         scores, indexes = tf.math.top_k(probabilities, self.top_k)
         labels = tf.gather(self.labels, indexes)
         return {
@@ -99,18 +107,11 @@ class Served:
             "top_scores": scores,
         }
 
-    def _probabilities(self, logits):
-        if self._activation is not keras.activations.linear:
-            return self._activation(logits)
-        return tf.nn.softmax(logits) if len(self.labels) > 1 else tf.sigmoid(logits)
-
     def answers_of_keras(self, images):
         """What Keras itself computes from raw images: a dict of probabilities and embedding."""
-        copy = copy_of(self.model)
-        network = keras.Model(copy.input, [copy.layers[-1].input, copy.output])
-        embedding, output = (part.numpy() for part in network(images, training=False))
-        is_logits = self._activation is keras.activations.linear
-        return {"probabilities": self._probabilities(output).numpy() if is_logits else output, "embedding": embedding}
+        found = {"probabilities": self.model.output, "embedding": _classifier(self.model)[1]}
+        answers = keras.Model(self.model.input, found)(images, training=False)
+        return {name: answer.numpy() for name, answer in answers.items()}
 
 
 def _where(ok, value):
@@ -118,13 +119,23 @@ def _where(ok, value):
     return tf.where(tf.reshape(ok, [-1] + [1] * (len(value.shape) - 1)), value, tf.zeros_like(value))
 
 
-def _check_labels(model, labels):
-    classifier = getattr(model, "layers", [None])[-1]
-    if not isinstance(classifier, keras.layers.Dense) or len(model.inputs) != 1 or len(model.input_shape) != 4:
-        raise ValueError(
-            "Export takes a functional model from one image to a Dense classifier; reset_classifier makes one. "
-            f"Received: {getattr(model, 'name', model)!r}"
-        )
+def _classifier(model):
+    """The `Dense` layer that a flat model ends in, but for operations on its output alone, and its input."""
+    tensor = model.outputs[0]
+    while True:
+        layer, node, _ = tensor._keras_history
+        before = layer._inbound_nodes[node].input_tensors
+        if isinstance(layer, keras.layers.Dense) and len(tensor.shape) == 2:
+            return layer, before[0]
+        if len(before) != 1:
+            raise ValueError(
+                "Export takes a model from one image to a Dense classifier; reset_classifier makes one. "
+                f"Received: {model.name!r}, with an output of shape {model.output_shape}"
+            )
+        (tensor,) = before
+
+
+def _check_labels(classifier, labels):
     labels = range(classifier.units) if labels is None else labels
     if isinstance(labels, str) or len(labels) != classifier.units:
         raise ValueError(f"labels must be a list of {classifier.units} names, one a class. Received: {len(labels)}")
@@ -142,53 +153,84 @@ def _check_size(own, size):
     return size
 
 
-def put_in_front(preprocessing, model, resized=None):
-    """The layer and the model's own layers as one functional model; a mode is a `Preprocess` that resizes.
+def prepared(model, preprocessing, size=None):
+    """A model of the same weights from raw pixels to the model's one output, opened (see `models.flat`).
 
-    Without one it is the mode of the weights, if that is known and nothing of the kind is in front of the model yet.
+    Without `preprocessing` the network inside gets the one of its weights, if that is known and nothing of the kind is
+    in front of it yet. A mode is a `Preprocess` that resizes, to `size` where the model takes any.
     """
-    is_ours = isinstance(model, DenseNetModel)
-    if preprocessing is None and is_ours and not model.is_preprocessed:
-        preprocessing = model.preprocessing
+    model = opened(model)
+    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+        raise ValueError(
+            "Export takes a model of one batch of images (batch, height, width, channels). "
+            f"Received: {model.name!r} of {model.input_shape}"
+        )
+    if len(model.outputs) != 1:
+        raise ValueError(
+            "Export takes a model with one output: give keras.Model(model.input, output) for each of them. "
+            f"Received: {model.name!r} with {len(model.outputs)} outputs"
+        )
     if preprocessing is None:
-        return model
-    *size, channels = model.input_shape[1:]
+        return known_preprocessing(model, size)
+    *own_size, channels = model.input_shape[1:]
     if isinstance(preprocessing, (str, dict)):
-        resized = resized or (None if None in size else size)
-        if is_ours:
-            return model.with_preprocessing(preprocessing, resized)
-        preprocessing = Preprocess(preprocessing, resized, name="preprocess")
+        size = size or (None if None in own_size else own_size)
+        if isinstance(model, DenseNetModel):
+            return model.with_preprocessing(preprocessing, size)
+        preprocessing = Preprocess(preprocessing, size, name="preprocess")
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
-    image = keras.Input((*([None, None] if None not in given else size), channels), name="image")
-    outputs = []
-
-    def call(layer, *args, **options):
-        outputs.append(layer(*args, **options))
-        return outputs[-1]
-
-    keras.models.clone_model(model, preprocessing(image), clone_function=lambda layer: layer, call_function=call)
-    return type(model)(image, outputs[-1], name=model.name)
+    image = keras.Input((*([None, None] if None not in given else own_size), channels), name="image")
+    return rebuilt(model, type(model), front=preprocessing, image=image)
 
 
-def copy_of(model):
-    """The same model with layers of its own."""
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
+def activated(model, activation, required=False):
+    """A flat model with an activation, "softmax" or "sigmoid", behind its logits, if it ends in them and one is given.
+
+    Where one is required, the logit of one class gets "sigmoid", and those of several are refused without one.
+    """
+    if activation not in (None, "softmax", "sigmoid"):
+        raise ValueError(f"activation must be softmax or sigmoid. Received: activation={activation!r}")
+    own = ending(model)[1]
+    if own is not None and activation not in (None, activation_name(own)):
+        raise ValueError(
+            f"activation is for models that end in logits. Received: activation={activation!r} and {model.name!r}, "
+            f"which ends in {activation_name(own)}"
+        )
+    if own is not None or (activation is None and not required):
+        return model
+    classes = model.output_shape[-1]
+    if activation is None and classes > 1:
+        raise ValueError(
+            f"{model.name!r} ends in logits of {classes} classes: say what they become, activation "
+            "softmax (an image has one class) or sigmoid (an image has any of the classes)"
+        )
+    name = free_name("activation", {operation.name for operation in model.operations})
+    probabilities = keras.layers.Activation(activation or "sigmoid", dtype=model.output.dtype, name=name)
+    return type(model)(model.input, probabilities(model.output), name=model.name)
+
+
+def inference_form(model, folded):
+    """A copy of a flat model, folded where there is something to fold."""
+    return fold(model) if folded and not stages(model, FOLDED) else opened(model)
 
 
 def _front(model):
-    """The model's first layer, if it brings images of any size to one, and the tensor that its network starts from."""
-    first = model.layers[1]
-    if None in model.input_shape[1:3] and None not in first.output.shape[1:3]:
-        return keras.Model(model.input, first.output), first.output
-    return None, model.input
+    """The part that brings images of any size to one, and the tensor that the network starts from; None, the input."""
+    tensor, nodes = model.input, [*itertools.chain.from_iterable(model._nodes_by_depth.values())]
+    while len(tensor.shape) == 4 and None in tensor.shape[1:3]:
+        readers = [node for node in nodes if any(x is tensor for x in node.input_tensors)]
+        if len(readers) != 1 or len(readers[0].input_tensors) != 1:
+            return None, model.input
+        (tensor,) = readers[0].output_tensors
+    if tensor is model.input or len(tensor.shape) != 4:
+        return None, model.input
+    return keras.Model(model.input, tensor), tensor
 
 
 def _pyramid(model, levels):
     if not levels:
         return {}
-    outputs = model.pyramid_outputs
+    outputs = getattr(model, "pyramid_outputs", {})
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
     return {level: outputs[level] for level in levels}

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
+from keras_densenet.models.flat import known_preprocessing
 from keras_densenet.training.curves import draw_curves
 from keras_densenet.types import Path
 
@@ -194,8 +195,10 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
         model = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    labels = getattr(model, "labels", None) or load_record(path).get("labels")
-    return model, labels or [str(number) for number in range(model.output_shape[-1])]
+    shape = getattr(model, "output_shape", None)  # a list of several outputs, nothing of what is not built
+    numbers = [str(number) for number in range(shape[-1] or 0)] if isinstance(shape, tuple) else []
+    labels = getattr(model, "labels", None) or load_record(path).get("labels") or numbers
+    return known_preprocessing(model), labels
 
 
 def load_record(path: Path) -> dict[str, Any]:

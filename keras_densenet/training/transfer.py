@@ -15,7 +15,7 @@ def freeze(model: DenseNetModel, until: str | None = "all") -> DenseNetModel:
     """Freezes a DenseNet up to a stage and unfreezes the rest.
 
     Frozen layers normalise with their moving statistics and change neither them nor their weights. A compiled model
-    must be compiled again; models that share the layers are frozen with it.
+    must be compiled again; models that share the weights are frozen with it.
 
     Args:
         model: a `DenseNetModel`.

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_densenet as kd
+from tests.around import AROUND, pixels_for
 from tests.oracle import images_like, randomise
 from tests.tiny import KINDS, network, run_fresh
 
@@ -81,14 +82,45 @@ def test_a_folded_network_saves_and_loads_in_a_fresh_process(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(images), rtol=1e-6)
 
 
-def test_a_network_inside_another_model_is_folded_too():
-    backbone = randomise(network(include_top=False, pooling="avg"))
-    inputs = keras.Input(backbone.input_shape[1:])
-    x = keras.layers.Rescaling(0.5)(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(2)(backbone(x)))
-    folded, images = kd.fold(model), _images(model)
-    np.testing.assert_allclose(folded(images), model(images, training=False), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("around", set(AROUND) - {"folded"})
+def test_a_network_inside_any_model_is_folded(around):
+    model = AROUND[around]()
+    folded, images = kd.fold(model), pixels_for(model)
+    expected = model(images, training=False)
+    assert isinstance(folded, kd.DenseNetModel)
+    assert not any(isinstance(layer, keras.Model) for layer in folded.layers)
     assert not [weight.path for weight in folded.weights if "gamma" in weight.path]
+    np.testing.assert_allclose(folded(images), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(model(images, training=False), expected)
+
+
+def test_a_model_of_two_heads_keeps_both():
+    base = randomise(network())
+    heads = {"kind": base.output, "age": keras.layers.Dense(1)(base.get_layer("pool").output)}
+    model = keras.Model(base.input, heads)
+    images = pixels_for(model)
+    found, expected = kd.fold(model)(images), model(images, training=False)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folded_network_is_compiled_as_the_model_was():
+    def loss_of_ones_own(labels, outputs):
+        return keras.losses.sparse_categorical_crossentropy(labels, outputs)
+
+    model = network()
+    model.compile("sgd", loss_of_ones_own, metrics=["accuracy"])
+    images = pixels_for(model)
+    labels = np.zeros(len(images))
+    expected = model.evaluate(images, labels, verbose=0)
+    np.testing.assert_allclose(kd.fold(model).evaluate(images, labels, verbose=0), expected, rtol=1e-4)
+
+
+def test_what_has_no_graph_is_refused():
+    never_built = keras.Sequential([keras.layers.Rescaling(1 / 255), network()], name="loose")
+    with pytest.raises(ValueError, match=r"must be functional, or sequential and built .* Received: 'loose'$"):
+        kd.fold(never_built)
 
 
 def test_there_must_be_something_to_fold():

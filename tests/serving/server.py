@@ -137,7 +137,12 @@ class _Rest(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path.endswith("/metadata"):
+            return self._try(self._metadata)
         versions = self.server.owner.versions
+        return self._status(versions)
+
+    def _status(self, versions):
         self._answer(200, {"model_version_status": [{"version": str(v), "state": "AVAILABLE"} for v in versions]})
 
     def do_POST(self):
@@ -145,16 +150,31 @@ class _Rest(http.server.BaseHTTPRequestHandler):
         if self.server.owner.unavailable:
             self.server.owner.unavailable -= 1
             return self._answer(503, {"error": "overloaded"})
+        return self._try(lambda: self._predict(json.loads(body)))
+
+    def _try(self, make):
         try:
-            return self._answer(200, self._predict(json.loads(body)))
+            return self._answer(200, make())
         except LookupError as error:
             return self._answer(404, {"error": str(error)})
         except ValueError as error:
             return self._answer(400, {"error": str(error)})
 
+    def _model(self):
+        name, version = re.match(r"/v1/models/([^/:]+)(?:/versions/(\d+))?", self.path).groups()
+        return self.server.owner.find(name, version and int(version))
+
+    def _metadata(self):
+        version, model = self._model()
+        known = {
+            name: {"outputs": {key: {"name": value.name} for key, value in signature.outputs.items()}}
+            for name, signature in model.signatures.items()
+        }
+        spec = {"name": self.server.owner.name, "signature_name": "", "version": str(version)}
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": known}}}
+
     def _predict(self, body):
-        name, version = re.fullmatch(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict", self.path).groups()
-        _, model = self.server.owner.find(name, version and int(version))
+        _, model = self._model()
         signature = body.get("signature_name", "serving_default")
         if signature not in model.signatures:
             raise ValueError(f"Serving signature name: {signature!r} not found")
@@ -171,7 +191,10 @@ class _Rest(http.server.BaseHTTPRequestHandler):
         if unknown := [key for key in columns if key not in known]:
             raise ValueError(f"{signature} does not take {', '.join(unknown)}")
         found = model.run(signature, {key: _from_json(value, known[key].dtype) for key, value in columns.items()})
-        plain = {key: _to_json(value) for key, value in found.items()}
+        plain = {key: _to_json(key, value) for key, value in found.items()}
+        if len(plain) == 1:  # whose name the server leaves out
+            (only,) = plain.values()
+            return {"outputs" if "inputs" in body else "predictions": only}
         if "inputs" in body:
             return {"outputs": plain}
         return {"predictions": [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]}
@@ -194,7 +217,9 @@ def _from_json(values, dtype):
     return np.array(values, tf.as_dtype(dtype).as_numpy_dtype)
 
 
-def _to_json(values):
-    if values.dtype == object:
-        return np.array([value.decode() for value in values.flat], object).reshape(values.shape).tolist()
-    return values.tolist()
+def _to_json(name, values):
+    if values.dtype != object:
+        return values.tolist()
+    is_binary = name.endswith("_bytes")
+    found = [{"b64": base64.b64encode(value).decode()} if is_binary else value.decode() for value in values.flat]
+    return np.array(found, object).reshape(values.shape).tolist()

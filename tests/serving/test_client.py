@@ -1,4 +1,5 @@
 import base64
+import json
 import socket
 import threading
 import time
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import requests
+import tensorflow as tf
 from typer.testing import CliRunner
 
 import keras_densenet as kd
@@ -62,6 +64,50 @@ def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
     assert [row["label"] for row in rows] == columns["label"]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_only_output_has_its_name(exported, tmp_path, protocol):
+    front = keras.layers.Rescaling(1 / 255)
+    kd.export_saved_model(exported.model, tmp_path, "net", preprocessing=front)
+    pixels = exported.pixels.astype("float32")
+    with Server(tmp_path, "net") as server:
+        url = getattr(server, protocol)
+        for address in (url, f"{url}/versions/1"):
+            found = connect(address).predict("features", {"image": pixels})
+            assert list(found) == ["embedding"]
+        rest = requests.post(
+            server.rest_url + ":predict", json={"signature_name": "features", "inputs": pixels.tolist()}
+        )
+    expected = kd.feature_pyramid(exported.model, ["P3"])(pixels / 255)["P3"]
+    np.testing.assert_allclose(found["embedding"], np.mean(expected, (1, 2)), atol=1e-5)
+    assert isinstance(rest.json()["outputs"], list)  # as the real server answers
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_no_number_is_sent_and_comes_back(tmp_path, protocol):
+    root, spec = tf.Module(), tf.TensorSpec((None, 2), tf.float32, "image")
+    tf.saved_model.save(root, tmp_path / "net/1", signatures=tf.function(lambda image: {"same": image}, [spec]))
+    values = np.float32([[np.nan, 1], [np.inf, -np.inf]])
+    with Server(tmp_path, "net") as server:
+        found = connect(getattr(server, protocol)).predict("serving_default", {"image": values})
+    np.testing.assert_array_equal(found["same"], values)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_binary_outputs_come_as_the_bytes_that_they_are(tmp_path, protocol, count):
+    def serve(image_bytes):
+        return dict(
+            list({"thumb_bytes": tf.strings.join([image_bytes, b"\xff\0"]), "text": image_bytes}.items())[:count]
+        )
+
+    root, spec = tf.Module(), tf.TensorSpec((None,), tf.string, "image_bytes")
+    tf.saved_model.save(root, tmp_path / "net/1", signatures=tf.function(serve, [spec]))
+    with Server(tmp_path, "net") as server:
+        found = connect(getattr(server, protocol)).predict("serving_default", {"image_bytes": [b"a", b"bc"]})
+    assert found["thumb_bytes"].tolist() == [b"a\xff\0", b"bc\xff\0"]
+    assert count == 1 or found["text"].tolist() == ["a", "bc"]
+
+
 def test_rows_of_files_come_in_base64(server, exported):
     files = [{"b64": base64.b64encode(encode(pixels)).decode()} for pixels in exported.pixels[:3]]
     for rows in (files, [{"image_bytes": file} for file in files]):
@@ -88,6 +134,29 @@ def test_the_command_prints_the_labels_and_what_is_wrong_with_an_image(server, e
     assert both.exit_code == 1
     assert told in both.output
     assert "neither JPEG nor PNG" in both.output
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_command_takes_folders_and_prints_json_with_whole_names(server, exported, tmp_path, protocol):
+    names = ["[red]a.png", "b [edited].png", "c.png"]
+    for name, pixels in zip(names, exported.pixels, strict=False):
+        (tmp_path / name).write_bytes(encode(pixels))
+    (tmp_path / "d.png").write_bytes(b"no image")
+    (tmp_path / "notes.txt").touch()
+    arguments = ["request", getattr(server, protocol), str(tmp_path), "--batch-size", "3"]
+    table = CliRunner().invoke(app, arguments)
+    assert table.exit_code == 1
+    assert all(str(tmp_path / name) in table.output for name in [*names, "d.png"])
+    result = CliRunner().invoke(app, [*arguments, "--json", "--top", "2"])
+    assert result.exit_code == 1
+    *rows, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["image"] for row in rows] == [str(tmp_path / name) for name in names]
+    assert last == {"image": str(tmp_path / "d.png"), "error": "neither JPEG nor PNG"}
+    for row, expected in zip(rows, exported.probabilities, strict=False):
+        best = np.argsort(-expected, kind="stable")[:2]
+        assert [answer["label"] for answer in row["predictions"]] == [LABELS[index] for index in best]
+        found = [answer["probability"] for answer in row["predictions"]]
+        np.testing.assert_allclose(found, expected[best], atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

@@ -208,7 +208,7 @@ def test_a_bad_argument_is_refused_and_nothing_is_left(exported, tmp_path, argum
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"include_top": False}, "Export takes a functional model from one image to a Dense classifier"),
+        ({"include_top": False}, "Export takes a model from one image to a Dense classifier"),
         ({"input_shape": (None, None, 3)}, "The model takes images of any size: give size"),
     ],
 )

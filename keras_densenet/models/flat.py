@@ -1,0 +1,97 @@
+"""The DenseNet inside a model, wherever it stands."""
+
+import keras
+
+from keras_densenet import layers
+from keras_densenet.models.densenet import DenseNetModel
+from keras_densenet.models.graph import Network, graph_of, rebuilt, twin
+
+STAGES = (layers.ImageNetStem, layers.CifarStem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
+FOLDED = (layers.FoldedImageNetStem, layers.FoldedDenseBlock, layers.FoldedTransition, layers.FoldedHead)
+
+
+def flat(model: keras.Model) -> DenseNetModel:
+    """A model like another in which no layer is a model itself, so that all tensors between them can be asked for.
+
+    Args:
+        model: a functional, or sequential and built `keras.Model` with a DenseNet of this package, whatever stands
+            around it.
+
+    Returns:
+        A `DenseNetModel`; its layers are other objects that share their weights with the model's.
+
+    Raises:
+        ValueError: if there is no dense block, or the model is neither functional nor sequential and built.
+    """
+    found = opened(model)
+    if not isinstance(found, DenseNetModel):
+        raise ValueError(
+            "The model must be functional or sequential, with a dense block of keras_densenet in it. "
+            f"Received: {model.name!r}"
+        )
+    return found
+
+
+def opened(model):
+    """`flat`, also of a model without a DenseNet, which becomes a `Network`."""
+    return rebuilt(model, _network)
+
+
+def known_preprocessing(model, size=None):
+    """The model behind the preprocessing that its network's weights are known to need, unless there is some already.
+
+    Args:
+        model: any `keras.Model`; one of which nothing is known is returned as it is.
+        size: that images are resized to where the network takes any. Default: none; otherwise it is the network's.
+    """
+    network = opened(model) if graph_of(model) is not None else model
+    if not isinstance(network, DenseNetModel) or network.is_preprocessed or network.preprocessing is None:
+        return model
+    own = network.input_shape[1:-1]
+    return network.with_preprocessing(size=size if None in own else own)
+
+
+def takes_pixels(model):
+    """Whether a model is known to take pixels in 0..255: something in front of its network changes their values."""
+    network = opened(model) if graph_of(model) is not None else model
+    return not isinstance(network, DenseNetModel) or network.is_preprocessed
+
+
+def stages(model, kind=STAGES):
+    """The layers of a flat model that are rows of the paper's table 1, in order."""
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def ending(network):
+    """What a flat network with one output ends in.
+
+    Returns:
+        `(scores, activation)`: the tensor before a last softmax or sigmoid, or another activation of the last `Dense`,
+        and the function from it to the output; the output and None where there is none.
+    """
+    return _ending(network.outputs[0])
+
+
+def activation_name(activation):
+    """The name of what `ending` found: a function, a layer or an operation."""
+    activation = getattr(activation, "activation", activation)
+    return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def _network(inputs, outputs, name):
+    found = Network(inputs, outputs, name=name)
+    return DenseNetModel(inputs, outputs, name=name) if stages(found, layers.DenseBlock) else found
+
+
+def _ending(output):
+    last, node, _ = output._keras_history
+    (before, *more) = last._inbound_nodes[node].input_tensors
+    activation = getattr(last, "activation", None)
+    if isinstance(last, keras.layers.Dense) and activation is not keras.activations.linear:
+        bare = twin(last)
+        bare.activation = keras.activations.linear
+        return bare(before), activation
+    if isinstance(last, keras.layers.Activation) and activation is keras.activations.linear:
+        return _ending(before)
+    is_activation = isinstance(last, keras.layers.Activation) or type(last).__name__ in ("Softmax", "Sigmoid")
+    return (before, last) if is_activation and not more else (output, None)
