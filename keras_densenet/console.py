@@ -73,7 +73,7 @@ def _groups(widths, room):
         if group and used + width > room:
             used, group = _INDENT, []
             groups.append((_INDENT, group))
-        group.append((column, max(1, min(width, room - used))))
+        group.append((column, min(width, max(2, room - used))))
     return groups
 
 

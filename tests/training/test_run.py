@@ -67,7 +67,7 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(stri
 
 
 def test_a_missing_or_broken_model_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is not there. Give a run's folder or a .keras file"):
+    with pytest.raises(FileNotFoundError, match=r"is a folder without a run. Give a run's folder or a .keras file"):
         load_model(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="has not finished"):
