@@ -152,10 +152,10 @@ def read_labels(path, network):
     return labels
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, framing=None):
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None):
     """Loads a data set, for a network by its `Framing`, and tells what its check found."""
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    given = {"image_size": image_size}
+    given = {"image_size": image_size, "channels": channels}
     if framing is not None:
         given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
     splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)
