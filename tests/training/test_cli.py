@@ -28,12 +28,12 @@ def _train(*arguments):
         ("--model densenet121 --theta 0.5", "--theta cannot be used with --model"),
         ("--model densenet121 --bottleneck --stem imagenet", "--bottleneck, --stem cannot be used with --model"),
         ("--depth 22 --blocks 1,2", "--depth cannot be used with --blocks"),
-        ("--data-dir .", "data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
-        ("--data . --data-dir .", "data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for '.'"),
+        ("--data-dir .", "--data-dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
+        ("--data . --data-dir .", "--data-dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for '.'"),
         ("--sync-statistics", "--sync-statistics needs --strategy mirrored or multi_worker"),
-        ("--drops 0.5", 'drops needs schedule="steps"'),
-        ("--recipe cifar --warmup-epochs 2", 'warmup_epochs needs schedule="cosine"'),
-        ("--epochs 2 --warmup-epochs 2", "warmup_epochs must be less than epochs=2"),
+        ("--drops 0.5", '--drops must come with --schedule "steps"'),
+        ("--recipe cifar --warmup-epochs 2", '--warmup-epochs needs --schedule "cosine"'),
+        ("--epochs 2 --warmup-epochs 2", "--warmup-epochs must be less than --epochs 2"),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(tmp_path, monkeypatch, capsys, arguments, sentence):
