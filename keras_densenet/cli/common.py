@@ -48,7 +48,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
     console.print(
         f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
-        f"{len(splits.train.labels):,} {name} images; {devices} device{'s' * (devices > 1)}, "
+        f"{len(splits.train.labels):,} {name} images; {_counted(devices, 'device')}, "
         + ("compiled with XLA" if xla else "without XLA"),
         highlight=False,
     )
@@ -78,8 +78,12 @@ def _saved(out):
     progress = RunFolder(out, writes=False).read_progress()
     if not progress:
         return "nothing is saved yet"
-    steps = f" and {progress.step} steps of the next" if progress.step else ""
-    return f"{progress.epoch} epochs{steps} are saved in {out}, and the same command goes on from there"
+    steps = f" and {_counted(progress.step, 'step')} of the next" if progress.step else ""
+    return f"{out} keeps {_counted(progress.epoch, 'epoch')}{steps}, and the same command goes on from there"
+
+
+def _counted(count, word):
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def filled(recipe, splits, strategy=None):
@@ -91,7 +95,7 @@ def filled(recipe, splits, strategy=None):
         return recipe
     console.print(
         f"batch size {size} instead of {recipe.batch_size}, for {count:,} training images on "
-        f"{devices} device{'s' * (devices > 1)}",
+        f"{_counted(devices, 'device')}",
         highlight=False,
     )
     return recipe.changed(batch_size=size)
