@@ -17,6 +17,9 @@ class Network(keras.Model):
         return super().call(inputs, training=bool(training), mask=mask, **options)
 
 
+keras.saving.get_custom_objects()["Network"] = Network  # as Keras calls it in legacy `.h5` files
+
+
 def twin(operation, name=None):
     """The same operation as another object, which has been called nowhere: its `output` will be of one model alone.
 
