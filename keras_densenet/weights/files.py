@@ -68,8 +68,13 @@ def load_weights(
     _check_plain(model, "Load weights before quantize or enable_lora")
     path = os.fspath(source)
     if checkpoint := catalogue.find(path, plan):
-        if plan.classes and checkpoint.include_top and not skip_mismatch:
-            _check_classes(plan.classes, checkpoint.classes, checkpoint.name)
+        if plan.classes and not skip_mismatch:
+            _check_classes(plan.classes, checkpoint.classes if checkpoint.include_top else None, checkpoint.name)
+        channels = plan.input_shape[2]
+        if not _can_serve(checkpoint.channels, channels, adapt_channels):
+            raise ValueError(
+                f"{checkpoint.name!r} is for images of other channels; {_adapting(checkpoint.channels, channels)}"
+            )
         path = fetch(checkpoint)
     with containers.opened(path) as stored:
         found = networks.find(stored, path, network)
@@ -198,7 +203,7 @@ def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
         tensor, shape = found.tensors.get(there), tuple(variables[owner].shape)
         stored = None if tensor is None else tuple(tensor.shape)
         others = here == "stem/conv_kernel" and stored is not None and _channels(theirs, stored, shape)
-        if stored == theirs.shape(shape) or (others and (adapt_channels or (others, shape[2]) == (3, 1))):
+        if stored == theirs.shape(shape) or (others and _can_serve(others, shape[2], adapt_channels)):
             array = theirs.here(_checked(tensor, there, here, path))
             values[here] = _for_channels(array, shape[2]) if others else array
         elif skip_mismatch and here.startswith("classifier/"):
@@ -207,7 +212,7 @@ def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
             raise ValueError(
                 f"{path!r} holds the weights of another network: this one needs {there} of shape "
                 f"{theirs.shape(shape)}. Received: {stored or 'no such tensor'}"
-                + (f"; adapt_channels=True of load_weights makes its {others} channels {shape[2]}" if others else "")
+                + (f"; {_adapting(others, shape[2])}" if others else "")
             )
     left = set(found.backbone.values()) | ({*found.left_over(names)} if plan.classes and not skipped else set())
     if extra := [name for name in found.tensors if name in left - names.keys()]:
@@ -222,6 +227,14 @@ def _channels(theirs, stored, shape):
     return here[2] if alike else None
 
 
+def _can_serve(given, channels, adapt_channels):
+    return adapt_channels or given == channels or (given, channels) == (3, 1)
+
+
+def _adapting(given, channels):
+    return f"adapt_channels=True of load_weights makes its {given} channels {channels}"
+
+
 def _for_channels(kernel, channels):
     """A stem's kernel for another number of channels. Source: timm, `adapt_input_conv`, there from three."""
     if channels == 1:
@@ -231,6 +244,11 @@ def _for_channels(kernel, channels):
 
 
 def _check_classes(classes, found, source):
+    if found is None:
+        raise ValueError(
+            f"{source!r} has no classifier: leave it out (--no-top, include_top=False), or give classes other than "
+            f"1000 for a new one. Received: classes={classes}"
+        )
     if classes != found:
         raise ValueError(
             f"classes must be {found} for the weights in {source!r}, or leave their classifier out: --no-top, "
