@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 
 from keras_densenet.architecture import Architecture
-from keras_densenet.family import variant
+from keras_densenet.family import VARIANTS, variant
 from keras_densenet.types import Mode
 
 
@@ -282,6 +282,11 @@ def find(name, plan):
         names = ", ".join(row.name for row in fits) or "nothing"
         raise ValueError(f"No such weights are published for this network ({names} is). Received: weights={name!r}")
     return max(named, key=lambda row: (row.top1 or 0, not row.include_top))
+
+
+def member(plan):
+    """The name of the network that has an architecture's layers and widths; None where the family has none."""
+    return next((name for name in VARIANTS if _network(Architecture.plan(**variant(name))) == _network(plan)), None)
 
 
 def _network(plan):

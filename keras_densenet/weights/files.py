@@ -131,6 +131,21 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
     containers.write(path, arrays)
 
 
+def describe_file(path):
+    """What networks are in a file or folder: `{name: Description}`.
+
+    Args:
+        path: as for `load_weights`.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged, or there is no DenseNet in it.
+    """
+    path = os.fspath(path)
+    with containers.opened(path) as stored:
+        return {name: networks.described(found) for name, found in networks.find_all(stored, path).items()}
+
+
 def check_target(path, layout):
     """Raises ValueError unless `save_weights` knows the layout and writes such files for it."""
     if layout not in _ENDINGS:
@@ -196,6 +211,12 @@ def _check_finite(values):
 def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
     """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
     theirs, names, values, skipped = layouts.LAYOUTS[found.layout], found.names(plan), {}, []
+    if plan.classes and len(found.readers) > 1 and not found.classifier:
+        raise ValueError(
+            f"{path!r} has {len(found.readers)} layers that may be the classifier, "
+            f"{' and '.join(map(repr, found.readers))}: leave them out (--no-top, include_top=False and "
+            "reset_classifier)"
+        )
     if plan.classes and found.classes is not None and not skip_mismatch:
         _check_classes(plan.classes, found.classes, path)
     for there, here in names.items():

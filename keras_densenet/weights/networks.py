@@ -40,7 +40,9 @@ class Found:
         if not plan.classes:
             return table
         *backbone, (_, kernel), (_, bias) = table.items()
-        return dict(backbone) | dict(zip(self.classifier, (kernel, bias), strict=True))
+        layer = self.classifier or self.prefix + layouts.classifier_name(self.layout)
+        endings = layouts.LAYOUTS[self.layout].dense
+        return dict(backbone) | {layer + end: here for end, here in zip(endings, (kernel, bias), strict=True)}
 
     @functools.cached_property
     def backbone(self):
@@ -48,25 +50,23 @@ class Found:
         table = layouts.names(self.plan, self.layout)
         return {here: self.prefix + layouts.spelled(there, self.spelling) for there, here in table.items()}
 
+    @functools.cached_property
+    def readers(self):
+        """The layers that read all features and are none of the network's, whatever they are called."""
+        layout, own, found = layouts.LAYOUTS[self.layout], set(self.backbone.values()), []
+        ending, width = layout.dense[0], self.shape("head/norm_gamma")
+        for name, tensor in self.tensors.items():
+            if name.endswith(ending) and name not in own and len(tensor.shape) == 2:
+                found += [name.removesuffix(ending)] if layout.shape_here(tensor.shape)[:1] == width else []
+        return found
+
     @property
     def classifier(self):
-        """The names of its classifier's kernel and bias: whatever layer reads all features and none else does."""
-        kernel, bias = layouts.LAYOUTS[self.layout].dense
-        width = self.shape("head/norm_gamma")
-        own, readers = set(self.backbone.values()), []
-        for name, tensor in self.tensors.items():
-            if name not in own and name.endswith(kernel) and len(tensor.shape) == 2:
-                found = layouts.LAYOUTS[self.layout].shape_here(tensor.shape)
-                readers += [name.removesuffix(kernel)] if found[:1] == width else []
+        """The one of its `readers`, or the one of them that has the usual name; None otherwise."""
         usual = layouts.classifier_name(self.layout)
-        named = [name for name in readers if re.split(r"[./]", name)[-1] == usual]
-        if len(readers) > 1 and len(named) != 1:
-            raise ValueError(
-                f"The file has {len(readers)} layers that may be the classifier, {' and '.join(map(repr, readers))}: "
-                "load it without one (include_top=False)"
-            )
-        layer = [*named, *readers, self.prefix + usual][0]
-        return layer + kernel, layer + bias
+        named = [name for name in self.readers if re.split("[./]", name)[-1] == usual]
+        found = named or self.readers
+        return found[0] if len(found) == 1 else None
 
     def shape(self, here):
         """The shape, in the order of our axes, of a tensor by its name here; None where the file has none."""
@@ -76,8 +76,10 @@ class Found:
     @property
     def classes(self):
         """Outputs of the classifier, None without one."""
-        bias = self.tensors.get(self.classifier[1])
-        return None if bias is None else bias.shape[0]
+        if not self.classifier:
+            return None
+        kernel = self.tensors[self.classifier + layouts.LAYOUTS[self.layout].dense[0]]
+        return layouts.LAYOUTS[self.layout].shape_here(kernel.shape)[1]
 
     @property
     def architecture(self):
@@ -112,6 +114,35 @@ class Found:
         return shape
 
 
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a network in a file is.
+
+    Attributes:
+        layout: a key of `LAYOUTS`.
+        prefix: what the names of its tensors begin with.
+        architecture: with the classes of its classifier, for images of any size.
+        classifier: the name of that layer, None where there is none.
+        missing: names of tensors that it should have and has not.
+        left_over: names of tensors that no part of it has a place for.
+    """
+
+    layout: str
+    prefix: str
+    architecture: Architecture
+    classifier: str | None
+    missing: list[str]
+    left_over: list[str]
+
+
+def described(found):
+    """The `Description` of what was `Found`; raises ValueError where its shapes are none of a DenseNet's."""
+    plan = found.architecture
+    names = found.names(plan)
+    missing = [name for name in names if name not in found.tensors]
+    return Description(found.layout, found.prefix, plan, found.classifier, missing, found.left_over(names))
+
+
 def find(stored, path, network=None):
     """Finds a network in a file: there is one wherever a stem's kernel and a dense layer have a prefix in common.
 
@@ -126,8 +157,7 @@ def find(stored, path, network=None):
     Raises:
         ValueError: if there is none, none of that name, or more than one.
     """
-    if not (networks := find_all(stored)):
-        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(layouts.LAYOUTS)}")
+    networks = find_all(stored, path)
     known = [repr(name) for name in networks]
     if network is None and len(known) > 1:
         raise ValueError(f"{path!r} holds {len(known)} networks, {' and '.join(known)}: choose one of them as network")
@@ -136,7 +166,7 @@ def find(stored, path, network=None):
     return next(iter(networks.values())) if network is None else networks[network]
 
 
-def find_all(stored):
+def find_all(stored, path):
     """All networks in a file, `{name: Found}`: they go by their stems' kernels where they have no other names."""
     found = {}
     for layout in layouts.LAYOUTS:
@@ -146,6 +176,8 @@ def find_all(stored):
                 if name.endswith(stem) and (plan := _plan(stored, layout, spelling, name.removesuffix(stem))):
                     candidate = Found(layout, spelling, name.removesuffix(stem), plan, stored)
                     found[name] = max(found.get(name, candidate), candidate, key=_fit)
+    if not found:
+        raise ValueError(f"{path!r} holds no DenseNet in a layout that is known here: {', '.join(layouts.LAYOUTS)}")
     prefixes = [network.prefix for network in found.values()]
     named = {network.prefix.rstrip("/._"): network for network in found.values()}
     if len(named) < len(found):
