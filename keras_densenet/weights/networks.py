@@ -99,13 +99,19 @@ class Found:
         )
 
     def left_over(self, names):
-        """Tensors that are neither in `names` nor nobody's."""
+        """Tensors of the scope that network and classifier share, and its `readers`, that are not in `names`.
+
+        What is nobody's is none, nor are statistics of layers in front of our own stem.
+        """
+        scope = self.prefix
+        while not (self.classifier or scope).startswith(scope):
+            scope = _outer(scope)
+        rank = 2 if self.layout == layouts.OURS else 1
         return [
             name
             for name, tensor in self.tensors.items()
-            if name not in names
-            and not _NOBODYS.search(name)
-            and len(tensor.shape) > (1 if self.layout == layouts.OURS else 0)  # statistics of layers before our stem
+            if name not in names and len(tensor.shape) >= rank and not _NOBODYS.search(name)
+            if name.startswith(scope) or re.sub("[./][^./]+$", "", name) in self.readers
         ]
 
     def _needed(self, here):

@@ -111,6 +111,15 @@ def test_a_buffer_of_torchxrayvision_and_counted_batches_are_nobodys(tmp_path):
     assert kd.load_weights(foreign.ours(), tmp_path / "a.safetensors") == []
 
 
+def test_what_stands_beside_the_entry_of_the_network_is_nobodys_but_a_second_head_is_not(tmp_path):
+    weights = {"class_weights": np.ones(5, "float32")}
+    foreign.ours(weights=save(tmp_path / "a.safetensors", "a training script", **weights))
+    head = {"head.weight": np.ones((2, 12), "float32"), "head.bias": np.ones(2, "float32")}
+    path = save(tmp_path / "b.safetensors", "a training script", **head)
+    with pytest.raises(ValueError, match=r"this one has no head\.(weight|bias), head\."):
+        foreign.ours(weights=path)
+
+
 def test_the_network_and_its_average_are_two_and_each_has_its_own_head(tmp_path):
     stored = {}
     for number, scope in enumerate(("model", "ema")):
