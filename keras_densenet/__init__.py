@@ -27,7 +27,7 @@ from keras_densenet.models import (
 )
 from keras_densenet.serving import export_saved_model
 from keras_densenet.training import fine_tune, freeze
-from keras_densenet.weights import list_weights, load_weights, save_weights
+from keras_densenet.weights import list_weights, load_weights, save_weights, weights_info
 
 __version__ = "0.1.0"
 
@@ -67,4 +67,5 @@ __all__ = [
     "load_weights",
     "preprocess_input",
     "save_weights",
+    "weights_info",
 ]

@@ -33,7 +33,9 @@ def models(
 
 def _row(name):
     plan, cost = kd.Architecture.plan(**variant(name)), kd.cost(name)
-    accuracies = [checkpoint.top1 for checkpoint in CHECKPOINTS.values() if checkpoint.variant == name]
+    accuracies = [
+        checkpoint.top1 for checkpoint in CHECKPOINTS.values() if checkpoint.variant == name and checkpoint.top1
+    ]
     return (
         name,
         "-".join(map(str, plan.blocks)),

@@ -39,7 +39,8 @@ def decode_predictions(
     Args:
         predictions: `(images, classes)`, an array or a tensor.
         top: how many classes to name, all where there are fewer.
-        labels: the names of the classes. Default: ImageNet's, whose list Keras downloads once.
+        labels: the names of the classes, such as `model.labels`; a class of the name "" is left out, as published
+            weights call outputs that were not trained. Default: ImageNet's, whose list Keras downloads once.
 
     Returns:
         For every image a list of `(class id, name, score)`, the best first; ids are WordNet's for ImageNet and the
@@ -58,7 +59,8 @@ def decode_predictions(
             f"ImageNet's. Received: shape {predictions.shape}"
         )
     if labels is not None:
-        best = np.argsort(-predictions, 1, kind="stable")[:, :top]
+        named = np.array([i for i, label in enumerate(labels) if label != ""], int)
+        best = named[np.argsort(-predictions[:, named], 1, kind="stable")[:, :top]]
         return [[(int(i), labels[i], row[i]) for i in order] for order, row in zip(best, predictions, strict=True)]
     try:
         return keras.applications.imagenet_utils.decode_predictions(predictions, top)

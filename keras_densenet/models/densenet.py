@@ -1,5 +1,7 @@
 """DenseNet: the layers put together into a functional model."""
 
+import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,9 @@ from keras_densenet.models.stages import node_of, stage_nodes
 from keras_densenet.ops import Framing
 from keras_densenet.types import Activation, ImageShape, Mode, Path, Size
 from keras_densenet.weights import load_weights
+from keras_densenet.weights.catalogue import find
+
+_CLASSES, _ACTIVATION = 1000, "softmax"  # keras.applications' defaults, which stand for what published weights have
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -255,7 +260,10 @@ def DenseNet(
         dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
         include_top: whether to end in global average pooling and a classifier.
         weights: None (random), or what `load_weights` takes: "imagenet", another name from `list_weights()`, or the
-            path of a file of this package, keras.applications, torchvision or timm.
+            path of a file of this package, keras.applications, torchvision or timm. With published weights `classes`
+            other than theirs make a new classifier, which one line of the log says; otherwise their channels, classes
+            and activation stand for the defaults. Weights whose preprocessing has no name ("torchxrayvision:all")
+            get a `Preprocess` in front, unless there is an `input_tensor`.
         input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image.
         input_shape: `(height, width, channels)` of the image, without `input_tensor`; sizes may be None, any number
             of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem, `(32, 32, 3)`;
@@ -312,18 +320,44 @@ def DenseNet(
         input_shape=input_shape,
     )
 
+    checkpoint = find(weights, plan)
+    if checkpoint:
+        plan, classifier_activation = _as_published(checkpoint, plan, input_shape, classifier_activation)
+
     image = keras.Input(plan.input_shape, name=f"{prefix}image") if input_tensor is None else input_tensor
     x = image
+    if checkpoint and input_tensor is None and isinstance(checkpoint.preprocessing, dict):
+        x = layers.Preprocess(checkpoint.preprocessing, name=f"{prefix}preprocess")(x)
     for stage in plan.stages:
         x = _layer(stage, plan, prefix + stage.name)(x)
     x = _pool(x, "avg" if include_top else pooling, prefix)
     if include_top:
-        x = _classifier(classes, classifier_activation, prefix)(x)
+        x = _classifier(plan.classes, classifier_activation, prefix)(x)
     sources = keras.utils.get_source_inputs(image)
     model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
-        load_weights(model, weights)
+        has_new = checkpoint and plan.classes not in (None, _CLASSES) and not _has_classifier(checkpoint, plan)
+        if load_weights(model, weights, skip_mismatch=has_new):
+            theirs = f"for {checkpoint.classes}" if checkpoint.include_top else "no classifier"
+            logging.getLogger("keras_densenet").warning(
+                f"The classifier for {plan.classes} classes is new: {checkpoint.name} has {theirs}"
+            )
     return model
+
+
+def _has_classifier(checkpoint, plan):
+    return checkpoint.include_top and checkpoint.classes == plan.classes
+
+
+def _as_published(checkpoint, plan, input_shape, activation):
+    """The plan and the activation with a checkpoint's own in the place of defaults."""
+    if plan.classes == _CLASSES and checkpoint.include_top:
+        plan = dataclasses.replace(plan, classes=checkpoint.classes)
+    if activation == _ACTIVATION and _has_classifier(checkpoint, plan):
+        activation = checkpoint.activation
+    if input_shape is None:
+        plan = dataclasses.replace(plan, input_shape=(*plan.input_shape[:2], checkpoint.channels))
+    return plan, activation
 
 
 def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Framing:

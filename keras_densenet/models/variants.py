@@ -31,10 +31,7 @@ def create_model(name: str, /, **arguments: Any) -> DenseNetModel:
         raise ValueError(
             f"{name} has a depth of its own: use keras_densenet.DenseNet for another. Received: {arguments!r}"
         )
-    if arguments.get("input_tensor") is not None or not arguments.get("include_top", True):
-        del network["input_shape"]
-    if arguments.get("input_shape", ()) is None:
-        del arguments["input_shape"]
+    del network["input_shape"]  # DenseNet has it for a default, unless published weights are for other images
     return DenseNet(**{**network, "name": name.replace("-", "_"), **arguments})
 
 

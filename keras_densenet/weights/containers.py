@@ -19,10 +19,10 @@ from keras_densenet.weights import hdf5
 
 @contextlib.contextmanager
 def opened(path):
-    """Opens a file of weights, or the folder of a keras-hub preset.
+    """Opens a file of weights, or a folder with some.
 
     Args:
-        path: a `.h5`, `.weights.h5`, `.keras`, `.safetensors` or `.pth` file, or a folder.
+        path: a `.h5`, `.weights.h5`, `.keras`, `.safetensors` or `.pth` file, or the folder of a run or of a preset.
 
     Yields:
         `{name: tensor}`, where a tensor has a `shape` and a `dtype`, and `tensor[()]` reads it.
@@ -69,11 +69,11 @@ def _files(path):
     if not path.is_dir():
         files = [path] if path.suffix in _READERS else []
     else:
-        files = [path / name for name in ("model.weights.h5", "task.weights.h5") if (path / name).is_file()]
+        files = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
     if not files:
         raise ValueError(
-            f"weights must be a file that ends in {', '.join(_READERS)}, or the folder of a keras-hub preset. "
-            f"Received: {str(path)!r}"
+            f"weights must be a file that ends in {', '.join(_READERS)}, or the folder of a run or of a keras-hub "
+            f"preset. Received: {str(path)!r}"
         )
     return files
 
@@ -137,6 +137,7 @@ def _run_torch(*arguments):
         raise OSError((done.stderr.strip() or "torch failed").splitlines()[-1])
 
 
+_IN_FOLDERS = ("model.keras", "model.weights.h5", "task.weights.h5")  # of a run, of a preset of keras-hub
 _READERS = {".h5": _read_hdf5, ".keras": _read_keras, ".safetensors": _read_safetensors, ".pth": _read_pth}
 _WRITERS = {
     ".h5": hdf5.write_legacy,

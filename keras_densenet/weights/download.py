@@ -64,6 +64,8 @@ def _from_hub(checkpoint):
 
 
 def _has_hash(path, expected):
+    if expected is None:  # not published; the client has compared the length
+        return True
     algorithm, digits = expected.split(":")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest().startswith(digits)

@@ -21,24 +21,31 @@ _ENDINGS = {
 
 
 def load_weights(
-    model: keras.Model, source: Path, skip_mismatch: bool = False, network: str | None = None
+    model: keras.Model,
+    source: Path,
+    skip_mismatch: bool = False,
+    network: str | None = None,
+    adapt_channels: bool = False,
 ) -> list[str]:
     """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
 
     Names, shapes and values are all checked first. Statistics that a foreign file keeps for every reader are turned
-    into shared ones without changing what the network computes. The classifier of the source is left alone where the
-    model has none. For images of one channel the stem's kernel is summed over the three of the source: a grey image
-    then gives what it gave as RGB with three equal channels.
+    into shared ones without changing what the network computes. What the names in a file begin with does not matter,
+    nor what its classifier is called; whatever stands behind the network is left alone where the model has no
+    classifier. For images of one channel the stem's kernel is summed over the three of the source: a grey image then
+    gives what it gave as RGB with three equal channels.
 
     Args:
         model: a `DenseNetModel`.
         source: "imagenet" (the published weights of highest accuracy), a name from `list_weights()`, its first part
             ("keras-applications", "timm", "torchvision"), or the path of a file: `.weights.h5` or `.keras` of this
-            package, `.h5` or `.weights.h5` of keras.applications, `.safetensors` or `.pth` of torchvision or timm,
-            or the folder of a keras-hub preset.
-        skip_mismatch: whether to leave out the classifier and the stem's kernel where they have another shape.
+            package, `.h5` or `.weights.h5` of keras.applications, `.safetensors` or `.pth` of torchvision, timm or
+            MONAI, or the folder of a run or of a keras-hub preset.
+        skip_mismatch: whether to leave out the classifier where it has another shape or is not there.
         network: which of several networks in one file: the name of an inner model, or what the names of its tensors
             begin with there. An error lists them. Default: the only one.
+        adapt_channels: whether to make the stem's kernel from one for another number of channels, as timm does: those
+            for one channel are the sum, others the source's in turns, scaled to the same total.
 
     Returns:
         The names of the model's weights that were left out, a list.
@@ -62,17 +69,24 @@ def load_weights(
     path = os.fspath(source)
     if checkpoint := catalogue.find(path, plan):
         if plan.classes and not skip_mismatch:
-            _check_classes(plan.classes, checkpoint.classes, checkpoint.name)
+            _check_classes(plan.classes, checkpoint.classes if checkpoint.include_top else None, checkpoint.name)
+        channels = plan.input_shape[2]
+        if not _can_serve(checkpoint.channels, channels, adapt_channels):
+            raise ValueError(
+                f"{checkpoint.name!r} is for images of other channels; {_adapting(checkpoint.channels, channels)}"
+            )
         path = fetch(checkpoint)
     with containers.opened(path) as stored:
-        found = networks.find(stored, plan, path, network)
-        values, skipped = _read(found, plan, variables, path, skip_mismatch)
+        found = networks.find(stored, path, network)
+        values, skipped = _read(found, plan, variables, path, skip_mismatch, adapt_channels)
     if found.layout != layouts.OURS:
         values = layouts.share_statistics(values, layouts.LAYOUTS[found.layout].epsilon, _epsilon(model))
     if checkpoint:
         model.preprocessing, known = checkpoint.preprocessing, model.framing
         crop_pct, interpolation = checkpoint.crop_pct or known.crop_pct, checkpoint.interpolation or known.interpolation
         model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
+        if plan.classes and checkpoint.labels and not skipped:
+            model.labels = checkpoint.labels
     for name, array in values.items():
         variables[name].assign(array)
     return skipped
@@ -115,6 +129,21 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
         arrays = {name: np.ascontiguousarray(array, "float32") for name, array in arrays.items()}
     _check_finite(arrays)
     containers.write(path, arrays)
+
+
+def describe_file(path):
+    """What networks are in a file or folder: `{name: Description}`.
+
+    Args:
+        path: as for `load_weights`.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged, or there is no DenseNet in it.
+    """
+    path = os.fspath(path)
+    with containers.opened(path) as stored:
+        return {name: networks.described(found) for name, found in networks.find_all(stored, path).items()}
 
 
 def check_target(path, layout):
@@ -179,40 +208,72 @@ def _check_finite(values):
         raise ValueError(f"Weights must be finite numbers, in float32 too. Received: {', '.join(wrong[:3])}")
 
 
-def _read(found, plan, variables, path, skip_mismatch):
+def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
     """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
-    layout, names, stored, prefix = found
-    theirs, values, skipped = layouts.LAYOUTS[layout], {}, []
-    bias = next(stored.get(there) for there, here in names.items() if here == "classifier/bias")
-    if plan.classes and bias is not None and len(bias.shape) == 1 and not skip_mismatch:
-        _check_classes(plan.classes, bias.shape[0], path)
+    theirs, names, values, skipped = layouts.LAYOUTS[found.layout], found.names(plan), {}, []
+    if plan.classes and len(found.readers) > 1 and not found.classifier:
+        raise ValueError(
+            f"{path!r} has {len(found.readers)} layers that may be the classifier, "
+            f"{' and '.join(map(repr, found.readers))}: leave them out (--no-top, include_top=False and "
+            "reset_classifier)"
+        )
+    if plan.classes and found.classes is not None and not skip_mismatch:
+        _check_classes(plan.classes, found.classes, path)
     for there, here in names.items():
         owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
-        if owner not in variables:  # the classifier's, where the network has none
-            continue
-        tensor, shape = stored.get(there), tuple(variables[owner].shape)
-        found = None if tensor is None else tuple(tensor.shape)
-        is_grey = here == "stem/conv_kernel" and found == theirs.shape((*shape[:2], 3, shape[3])) and shape[2] == 1
-        if is_grey or found == theirs.shape(shape):
-            array = theirs.here(_checked(tensor, prefix + there, here, path))
-            values[here] = array.sum(2, keepdims=True) if is_grey else array
-        elif skip_mismatch and here in ("stem/conv_kernel", "classifier/kernel", "classifier/bias"):
+        tensor, shape = found.tensors.get(there), tuple(variables[owner].shape)
+        stored = None if tensor is None else tuple(tensor.shape)
+        others = here == "stem/conv_kernel" and stored is not None and _channels(theirs, stored, shape)
+        if stored == theirs.shape(shape) or (others and _can_serve(others, shape[2], adapt_channels)):
+            array = theirs.here(_checked(tensor, there, here, path))
+            values[here] = _for_channels(array, shape[2]) if others else array
+        elif skip_mismatch and here.startswith("classifier/"):
             skipped.append(here)
         else:
             raise ValueError(
-                f"{path!r} holds the weights of another network: this one needs {prefix}{there} of shape "
-                f"{theirs.shape(shape)}. Received: {found or 'no such tensor'}"
+                f"{path!r} holds the weights of another network: this one needs {there} of shape "
+                f"{theirs.shape(shape)}. Received: {stored or 'no such tensor'}"
+                + (f"; {_adapting(others, shape[2])}" if others else "")
             )
-    if extra := [name for name in stored if name not in names and not _may_be_there(name, layout)]:
+    left = set(found.backbone.values()) | ({*found.left_over(names)} if plan.classes and not skipped else set())
+    if extra := [name for name in found.tensors if name in left - names.keys()]:
         raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
     return values, skipped
 
 
+def _channels(theirs, stored, shape):
+    """The channels of a stem's kernel that is like ours but for these; None if it is not."""
+    here = theirs.shape_here(stored)
+    alike = len(here) == 4 and here[2] != shape[2] and (*here[:2], here[3]) == (*shape[:2], shape[3])
+    return here[2] if alike else None
+
+
+def _can_serve(given, channels, adapt_channels):
+    return adapt_channels or given == channels or (given, channels) == (3, 1)
+
+
+def _adapting(given, channels):
+    return f"adapt_channels=True of load_weights makes its {given} channels {channels}"
+
+
+def _for_channels(kernel, channels):
+    """A stem's kernel for another number of channels. Source: timm, `adapt_input_conv`, there from three."""
+    if channels == 1:
+        return kernel.sum(2, keepdims=True)
+    given = kernel.shape[2]
+    return np.take(kernel, np.arange(channels) % given, 2) * (given / channels)
+
+
 def _check_classes(classes, found, source):
+    if found is None:
+        raise ValueError(
+            f"{source!r} has no classifier: leave it out (--no-top, include_top=False), or give classes other than "
+            f"1000 for a new one. Received: classes={classes}"
+        )
     if classes != found:
         raise ValueError(
-            f"classes must be {found} for the weights in {source!r}, or leave their classifier out: --no-top "
-            f"(skip_mismatch=True, or include_top=False and reset_classifier). Received: classes={classes}"
+            f"classes must be {found} for the weights in {source!r}, or leave their classifier out: --no-top, "
+            f"skip_mismatch=True, or include_top=False and reset_classifier. Received: classes={classes}"
         )
 
 
@@ -227,9 +288,3 @@ def _checked(tensor, there, here, path):
     if here.endswith("_variance") and (array < 0).any():
         raise ValueError(f"{there} in {path!r} holds a negative variance: the file is damaged")
     return array
-
-
-def _may_be_there(name, layout):
-    """Whether a tensor is nobody's weight: batches that torch has counted, or a layer before our stem."""
-    ours = re.match(r"(stem|block\d+|transition\d+|head|classifier)/", name)
-    return name.endswith(".num_batches_tracked") or (layout == layouts.OURS and not ours)

@@ -4,6 +4,7 @@ In between, names are this package's but for one thing: where `features_moving_m
 here, foreign layouts have `layer1_norm1_moving_mean`, `layer2_norm1_moving_mean`, ..., one for each reader.
 """
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ class Layout(NamedTuple):
         conv, norm, dense: endings of its tensors' names.
         axes: the order of our axes in its tensors, by their number.
         epsilon: of its batch normalisation.
+        spellings: pairs of a pattern and what stands in its place in some of its files, any of them or several at once.
     """
 
     part: int
@@ -26,6 +28,7 @@ class Layout(NamedTuple):
     dense: tuple
     axes: dict
     epsilon: float
+    spellings: tuple = ()
 
     def shape(self, shape):
         """The shape there of a tensor that has this shape here."""
@@ -39,21 +42,32 @@ class Layout(NamedTuple):
         """The way back from `there`."""
         return array.transpose(np.argsort(self._axes(array.ndim)))
 
+    def shape_here(self, shape):
+        """The way back from `shape`."""
+        return tuple(shape[axis] for axis in np.argsort(self._axes(len(shape))))
+
     def _axes(self, rank):
         return self.axes.get(rank, tuple(range(rank)))
 
 
 OURS = "keras_densenet"
+_CLASSIFIER = "classifier", "classifier", "predictions", "predictions"
 _TORCH_NORM = (".weight", ".bias", ".running_mean", ".running_var")
 _TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+_TORCH_SPELLINGS = (
+    (r"^features\.", ""),  # what is left of a network whose `features` alone were taken
+    (r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2"),  # torchvision before 0.2.2: norm.1
+    (r"(denselayer\d+)\.", r"\1.layers."),  # MONAI
+)
 _KERAS = ("/kernel",), ("/gamma", "/beta", "/moving_mean", "/moving_variance"), ("/kernel", "/bias"), {}, 1.001e-5
+_KERAS_SPELLINGS = ((r"^conv1_", "conv1/"),)  # keras.applications before Keras 3, inside another model
 
 LAYOUTS = {
     OURS: Layout(
         0, ("_kernel",), ("_gamma", "_beta", "_moving_mean", "_moving_variance"), ("/kernel", "/bias"), {}, 1e-5
     ),
-    "torchvision": Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _TORCH_AXES, 1e-5),
-    "keras": Layout(2, *_KERAS),
+    "torchvision": Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _TORCH_AXES, 1e-5, _TORCH_SPELLINGS),
+    "keras": Layout(2, *_KERAS, _KERAS_SPELLINGS),
     "keras-hub": Layout(3, *_KERAS),
 }
 
@@ -68,8 +82,17 @@ def names(plan, layout):
     Returns:
         `{name there: name here}`.
     """
+    return _named(_parts(plan), layout)
+
+
+def layer_names(b, i, layout):
+    """What `names` has of the i-th layer in block b, with a bottleneck."""
+    return _named(_layer_parts(b, i, bottleneck=True), layout)
+
+
+def _named(parts, layout):
     theirs, ours, found = LAYOUTS[layout], LAYOUTS[OURS], {}
-    for kind, *part in _parts(plan):
+    for kind, *part in parts:
         endings = zip(getattr(theirs, kind), getattr(ours, kind), strict=True)
         found.update({part[theirs.part] + there: part[0] + here for there, here in endings})
     return {shared_name(name): shared_name(name) for name in found} if layout == OURS else found
@@ -80,10 +103,22 @@ def shared_name(name):
     return re.sub(r"layer\d+_norm1_moving_", "features_moving_", name)
 
 
-def canonical(name):
-    """A tensor's name without what older versions of the same framework did differently."""
-    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
-    return re.sub(r"(^|/)fc1000/", r"\1predictions/", name)
+def classifier_name(layout):
+    """What a layout calls the classifier, which has any name in its files."""
+    return _CLASSIFIER[LAYOUTS[layout].part]
+
+
+def spellings(layout):
+    """The ways to spell a layout's names: tuples of what to replace by what, its own names first."""
+    pairs = LAYOUTS[layout].spellings
+    return [some for count in range(len(pairs) + 1) for some in itertools.combinations(pairs, count)]
+
+
+def spelled(name, spelling):
+    """A name of a layout as some of its files have it."""
+    for pattern, other in spelling:
+        name = re.sub(pattern, other, name)
+    return name
 
 
 def _parts(plan):
@@ -93,18 +128,22 @@ def _parts(plan):
         yield "norm", "stem/norm", "features.norm0", "conv1_bn", "conv1_bn"
     for b, layers in enumerate(plan.blocks, 1):
         for i in range(1, layers + 1):
-            here, torch = f"block{b}/layer{i}", f"features.denseblock{b}.denselayer{i}"
-            keras, hub = f"conv{b + 1}_block{i}", f"stack{b}_block{i}"
-            for n in (1, 2) if plan.bottleneck else (1,):
-                yield "norm", f"{here}_norm{n}", f"{torch}.norm{n}", f"{keras}_{n - 1}_bn", f"{hub}_{n}_bn"
-                yield "conv", f"{here}_conv{n}", f"{torch}.conv{n}", f"{keras}_{n}_conv", f"{hub}_{n}_conv"
+            yield from _layer_parts(b, i, plan.bottleneck)
         if b < len(plan.blocks):
             here, torch, keras, hub = f"transition{b}/", f"features.transition{b}.", f"pool{b + 1}_", f"transition{b}_"
             yield "norm", f"{here}norm", f"{torch}norm", f"{keras}bn", f"{hub}bn"
             yield "conv", f"{here}conv", f"{torch}conv", f"{keras}conv", f"{hub}conv"
     yield "norm", "head/norm", "features.norm5", "bn", "bn"
     if plan.classes:
-        yield "dense", "classifier", "classifier", "predictions", "predictions"
+        yield "dense", *_CLASSIFIER
+
+
+def _layer_parts(b, i, bottleneck):
+    here, torch = f"block{b}/layer{i}", f"features.denseblock{b}.denselayer{i}"
+    keras, hub = f"conv{b + 1}_block{i}", f"stack{b}_block{i}"
+    for n in (1, 2) if bottleneck else (1,):
+        yield "norm", f"{here}_norm{n}", f"{torch}.norm{n}", f"{keras}_{n - 1}_bn", f"{hub}_{n}_bn"
+        yield "conv", f"{here}_conv{n}", f"{torch}.conv{n}", f"{keras}_{n}_conv", f"{hub}_{n}_conv"
 
 
 def share_statistics(tensors, theirs, ours):

@@ -119,17 +119,47 @@ def test_one_channel_network_sums_the_kernel_and_gives_what_grey_rgb_gave(model)
     np.testing.assert_allclose(grey(images), model(images.repeat(3, -1)), rtol=0, atol=1e-5)
 
 
-def test_other_classes_and_channels_are_refused_or_named_as_left_out():
+def test_other_classes_are_refused_or_named_as_left_out():
     path = foreign.FIXTURES / "tiny_timm.safetensors"
-    other = foreign.ours(classes=7, input_shape=(None, None, 4))
+    other = foreign.ours(classes=7)
     with pytest.raises(ValueError, match=r"^classes must be 5 .*reset_classifier\. Received: classes=7$"):
         kd.load_weights(other, path)
     before = {variable.path: variable.numpy() for variable in other.weights}
-    skipped = kd.load_weights(other, path, skip_mismatch=True)
-    assert skipped == ["stem/conv_kernel", "classifier/kernel", "classifier/bias"]
+    assert kd.load_weights(other, path, skip_mismatch=True) == ["classifier/kernel", "classifier/bias"]
     changed = {v.path for v in other.weights if not np.array_equal(v, before[v.path])}
-    assert "stem/conv_kernel" not in changed
-    assert {"stem/norm_gamma", "block2/layer1_conv2_kernel", "head/norm_moving_mean"} <= changed
+    assert not {path for path in changed if path.startswith("classifier")}
+    assert {"stem/conv_kernel", "block2/layer1_conv2_kernel", "head/norm_moving_mean"} <= changed
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 12])
+def test_a_stem_serves_other_numbers_of_channels_when_asked_to(model, channels):
+    """As timm's: an image whose channels are equal gives what it gave as RGB."""
+    path = foreign.FIXTURES / "tiny_timm.safetensors"
+    kd.load_weights(model, path)
+    other = foreign.ours(input_shape=(None, None, channels))
+    if channels > 1:
+        needed = r"needs features\.conv0\.weight .*; adapt_channels=True of load_weights makes its 3 channels"
+        for options in ({}, {"skip_mismatch": True}):  # never left random in silence
+            with pytest.raises(ValueError, match=f"{needed} {channels}$"):
+                kd.load_weights(other, path, **options)
+    assert kd.load_weights(other, path, adapt_channels=True) == []
+    theirs, ours = (np.asarray(network.stages["stem"].kernel) for network in (model, other))
+    for channel in range(channels if channels > 1 else 0):
+        np.testing.assert_allclose(ours[:, :, channel], theirs[:, :, channel % 3] * 3 / channels, rtol=1e-6)
+    if channels % 3 == 0 or channels == 1:  # each of the three as often as the others
+        grey = foreign.images((2, 40, 33, 1))
+        np.testing.assert_allclose(other(grey.repeat(channels, -1)), model(grey.repeat(3, -1)), rtol=0, atol=1e-5)
+
+
+def test_a_stem_for_grey_images_serves_rgb_when_asked_to(tmp_path):
+    grey = randomise(foreign.ours(input_shape=(None, None, 1)))
+    kd.save_weights(grey, tmp_path / "grey.safetensors", "torchvision")
+    model = foreign.ours()
+    with pytest.raises(ValueError, match=r"makes its 1 channels 3$"):
+        kd.load_weights(model, tmp_path / "grey.safetensors")
+    kd.load_weights(model, tmp_path / "grey.safetensors", adapt_channels=True)
+    images = foreign.images((2, 40, 33, 1))
+    np.testing.assert_allclose(model(images.repeat(3, -1)), grey(images), rtol=0, atol=1e-5)
 
 
 def test_another_architecture_is_refused_even_with_skip_mismatch():
