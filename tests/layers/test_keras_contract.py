@@ -13,19 +13,22 @@ from keras_densenet import layers
 LAYERS = {
     "CifarStem": {"filters": 4},
     "ImageNetStem": {"filters": 4},
+    "DeepStem": {"filters": 4},
     "StemPool": {},
+    "BlurPool": {},
     "DenseBlock": {"num_layers": 2, "growth_rate": 2, "dropout_rate": 0.2, "seed": 1},
     "Transition": {"theta": 0.5, "dropout_rate": 0.2, "seed": 1},
     "Head": {},
     "Preprocess": {"mode": "unit", "size": 6},
     "FoldedImageNetStem": {"filters": 4},
+    "FoldedDeepStem": {"filters": 4},
     "FoldedDenseBlock": {"num_layers": 2, "growth_rate": 2},
     "FoldedTransition": {"theta": 0.5},
     "FoldedHead": {},
 }
 SHAPE = (2, 9, 8, 3)
 each_layer = pytest.mark.parametrize("name", LAYERS)
-with_weights = pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"StemPool", "Preprocess"}))
+with_weights = pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"StemPool", "BlurPool", "Preprocess"}))
 
 
 def layer_of(name, **options):
