@@ -85,7 +85,9 @@ def test_wrong_number_is_named_with_its_value_in_one_sentence(wrong, sentence):
         plan(**wrong)
 
 
-@pytest.mark.parametrize(("stem", "blocks", "stride"), [("imagenet", 4, 32), ("deep", 4, 32), ("cifar", 3, 4), ("cifar", 1, 1)])
+@pytest.mark.parametrize(
+    ("stem", "blocks", "stride"), [("imagenet", 4, 32), ("deep", 4, 32), ("cifar", 3, 4), ("cifar", 1, 1)]
+)
 def test_image_smaller_than_the_total_stride_is_refused(stem, blocks, stride):
     blocks = (1,) * blocks
     assert plan(stem=stem, blocks=blocks, input_shape=(stride, stride, 3)).stride == stride

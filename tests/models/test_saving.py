@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import keras_densenet as kd
 from tests.oracle import images_like, randomise
-from tests.tiny import KINDS, network, run_fresh
+from tests.tiny import KINDS, STEMS, network, run_fresh
 
 IMAGES = images_like((2, 9, 8, 3), "float32")
 
@@ -84,7 +84,7 @@ def test_saved_model_holds_only_registered_layers(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("stem", STEMS)
 def test_configuration_and_weights_rebuild_the_network(kind, stem):
     model = randomise(network(kind, stem, dropout_rate=0.1))
     images = images_like((2, *model.input_shape[1:]), "float32")
