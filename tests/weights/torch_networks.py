@@ -2,7 +2,7 @@
 
     python torch_networks.py make FOLDER NAME...      writes NAME.safetensors, NAME.pth and NAME.npz for each
     python torch_networks.py check FOLDER NAME...     loads NAME.back.safetensors strictly, writes NAME.back.npz
-    python torch_networks.py make tests/weights/fixtures tiny_torchvision tiny_timm tiny_timm_blur_d     makes the fixtures
+    python torch_networks.py make tests/weights/fixtures NAME...               makes the fixtures, the tiny networks
 
 A name is `densenet121` or the like of torchvision, or one of the tiny networks.
 """
