@@ -194,13 +194,17 @@ class BlurPool(StemPool):
     kind = "blur"
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        self._check_size(inputs.shape)
         x = keras.ops.cast(inputs, self.compute_dtype)
         return ops.blur(ops.stem_pool_in_training(x, 1) if training else ops.stem_pool(x, 1))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if any(size is not None and size < 2 for size in input_shape[1:3]):
-            raise ValueError(
-                f"Layer {self.name!r} mirrors the image at its edges, which takes 2x2 pixels. "
-                f"Received: {input_shape[1]}x{input_shape[2]} pixels"
-            )
+        self._check_size(input_shape)
         return super().compute_output_shape(input_shape)
+
+    def _check_size(self, shape):
+        if any(size is not None and size < 2 for size in shape[1:3]):
+            raise ValueError(
+                f"Layer {self.name!r} mirrors the image at its edges: give it images of at least 2x2 pixels. "
+                f"Received: {shape[1]}x{shape[2]} pixels"
+            )
