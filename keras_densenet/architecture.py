@@ -4,9 +4,22 @@ import dataclasses
 import functools
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_densenet.types import ImageShape
+
+STEMS = {"imagenet": (7,), "deep": (3, 3, 3), "cifar": (3,)}
+"""The sizes of each stem's kernels. A CIFAR stem is a bare convolution; behind all others stand BN, ReLU and a pool."""
+
+
+class StemConvolution(NamedTuple):
+    """One of the convolutions of a stem; its weights and those of its BN end in `suffix`, "" for the first one's."""
+
+    suffix: str
+    size: int
+    stride: int
+    in_channels: int
+    out_channels: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +48,14 @@ class Architecture:
         growth_rate: k, the channels that every layer adds.
         bottleneck: whether a layer is BN-ReLU-1x1-BN-ReLU-3x3 (-B) or BN-ReLU-3x3 (plain).
         theta: compression of the transitions, in (0, 1]; they keep floor(theta * channels).
-        stem: "imagenet" (7x7/2, BN, ReLU, 3x3/2 max-pool) or "cifar" (a bare 3x3 convolution).
+        stem: "imagenet" (7x7/2, BN, ReLU, pool), "deep" (the same with three 3x3 convolutions, the first of stride 2,
+            the first two to half of the channels) or "cifar" (a bare 3x3 convolution).
         stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC (section 4.2).
         dropout_rate: dropout after every convolution but the stem's.
         classes: classifier outputs, or None for a network without one.
         input_shape: `(height, width, channels)`; height and width may be None.
+        stem_pool: what follows the stem, unless that is CIFAR's: "max" (3x3/2 max-pool) or "blur" (3x3 max-pool, then a
+            3x3/2 binomial filter, against aliasing).
 
     Raises:
         ValueError: names the argument, what was received and what is allowed.
@@ -54,6 +70,7 @@ class Architecture:
     dropout_rate: float = 0.0
     classes: int | None = 1000
     input_shape: ImageShape = (224, 224, 3)
+    stem_pool: str = "max"
 
     def __post_init__(self):
         if not isinstance(self.blocks, (tuple, list)) or not self.blocks or not all(map(_is_count, self.blocks)):
@@ -65,10 +82,14 @@ class Architecture:
         check_theta(self.theta)
         object.__setattr__(self, "theta", float(self.theta))
         check_rate("dropout_rate", self.dropout_rate)
-        if self.stem not in ("imagenet", "cifar"):
-            raise ValueError(f'stem must be "imagenet" or "cifar". Received: stem={self.stem!r}')
+        if self.stem not in STEMS:
+            raise ValueError(f'stem must be "imagenet", "deep" or "cifar". Received: stem={self.stem!r}')
+        if self.stem_pool not in ("max", "blur"):
+            raise ValueError(f'stem_pool must be "max" or "blur". Received: stem_pool={self.stem_pool!r}')
+        if self.stem == "cifar" and self.stem_pool != "max":
+            raise ValueError(f'stem_pool must be left out with stem="cifar". Received: stem_pool={self.stem_pool!r}')
         if self.stem_channels is None:
-            wide = self.stem == "imagenet" or (self.bottleneck and self.theta < 1)
+            wide = self.stem != "cifar" or (self.bottleneck and self.theta < 1)
             object.__setattr__(self, "stem_channels", 2 * self.growth_rate if wide else 16)
         check_count("stem_channels", self.stem_channels)
         if self.classes is not None:
@@ -125,8 +146,8 @@ class Architecture:
 
     @functools.cached_property
     def stride(self) -> int:
-        """The network's total stride: 32 for four blocks behind the ImageNet stem, 4 for three behind the CIFAR one."""
-        return (4 if self.stem == "imagenet" else 1) * 2 ** (len(self.blocks) - 1)
+        """The network's total stride: 32 for four blocks behind an ImageNet stem, 4 for three behind the CIFAR one."""
+        return (1 if self.stem == "cifar" else 4) * 2 ** (len(self.blocks) - 1)
 
     @functools.cached_property
     def stages(self) -> list[Stage]:
@@ -141,11 +162,11 @@ class Architecture:
             channels = after
             found.append(Stage(name, kind, before, after, layers, height, width))
 
-        if self.stem == "imagenet":
+        if self.stem == "cifar":
+            add("stem", "stem", image_channels, channels)
+        else:
             add("stem", "stem", image_channels, channels, resize=lambda size: (size - 1) // 2 + 1)
             add("stem_pool", "pool", channels, channels, resize=lambda size: (size - 1) // 2 + 1)
-        else:
-            add("stem", "stem", image_channels, channels)
         for index, layers in enumerate(self.blocks, 1):
             add(f"block{index}", "block", channels, channels + layers * self.growth_rate, layers)
             if index < len(self.blocks):
@@ -153,6 +174,21 @@ class Architecture:
                 add(f"transition{index}", "transition", channels, kept, resize=lambda size: size // 2)
         add("head", "head", channels, channels)
         return found
+
+
+def stem_convolutions(stem, in_channels, out_channels):
+    """The convolutions of a stem, a list of `StemConvolution`.
+
+    Args:
+        stem: a key of `STEMS`.
+        in_channels: of the image.
+        out_channels: of the stem; those before the last make half as many.
+    """
+    sizes = STEMS[stem]
+    channels = [in_channels, *[max(1, out_channels // 2)] * (len(sizes) - 1), out_channels]
+    suffixes = ["", *map(str, range(2, len(sizes) + 1))]
+    strides = [1 if stem == "cifar" else 2, *[1] * (len(sizes) - 1)]
+    return list(map(StemConvolution, suffixes, sizes, strides, channels[:-1], channels[1:]))
 
 
 def blocks_from_depth(depth, bottleneck):

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from keras_densenet.architecture import Architecture, Stage, check_count
+from keras_densenet.architecture import Architecture, Stage, check_count, stem_convolutions
 from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet, DenseNetModel
 from keras_densenet.types import ImageShape
@@ -63,9 +63,9 @@ class Cost:
 
         Args:
             batch_size: images.
-            training: True for what is kept for the backward pass: the images, the stem's convolution, every block's
-                features and bottlenecks. False for the most that is alive at once in inference: a stage's input, its
-                inner tensors and its output.
+            training: True for what is kept for the backward pass: the images, the stem's convolutions and what they
+                read, every block's features and bottlenecks. False for the most that is alive at once in inference: a
+                stage's input, its inner tensors and its output.
             dtype: of the activations: "float16", "bfloat16", "float32" or "float64".
 
         Returns:
@@ -154,15 +154,19 @@ def architecture_of(network: Network) -> Architecture:
 
 
 def _stem(stage, plan, p, q):
-    imagenet = plan.stem == "imagenet"
-    kernel = (49 if imagenet else 9) * stage.in_channels * stage.out_channels
-    live = p * stage.in_channels + q * stage.out_channels
-    kept = q * stage.out_channels if imagenet else 0  # behind a bare convolution it is x_0 of the block
-    return kernel + (2 * stage.out_channels if imagenet else 0), q * kernel, q * kernel, kept, live
+    convolutions = stem_convolutions(plan.stem, stage.in_channels, stage.out_channels)
+    kernels = sum(c.size**2 * c.in_channels * c.out_channels for c in convolutions)
+    made = sum(c.out_channels for c in convolutions)
+    live = p * stage.in_channels + q * made
+    if plan.stem == "cifar":  # what the bare convolution makes is x_0 of the block
+        return kernels, q * kernels, q * kernels, 0, live
+    kept = q * (made + made - stage.out_channels)
+    return kernels + 2 * made, q * kernels, q * kernels, kept, live
 
 
 def _pool(stage, plan, p, q):
-    return 0, 0, 0, 0, (p + q) * stage.out_channels
+    inner = p if plan.stem_pool == "blur" else 0
+    return 0, 0, 0, 0, (p + inner + q) * stage.out_channels
 
 
 def _block(stage, plan, p, q):

@@ -3,8 +3,9 @@
 import difflib
 
 
-def _imagenet(*blocks, k=32):
-    return {"blocks": blocks, "growth_rate": k, "stem": "imagenet", "classes": 1000, "input_shape": (224, 224, 3)}
+def _imagenet(*blocks, k=32, stem="imagenet", **others):
+    network = {"blocks": blocks, "growth_rate": k, "stem": stem, "classes": 1000, "input_shape": (224, 224, 3)}
+    return {**network, **others}
 
 
 def _cifar(kind, depth, k):
@@ -33,6 +34,8 @@ VARIANTS = {
     "densenet201": _imagenet(6, 12, 48, 32),
     "densenet264": _imagenet(6, 12, 64, 48),
     "densenet264-k48": _imagenet(6, 12, 64, 48, k=48),
+    "densenetblur121d": _imagenet(6, 12, 24, 16, stem="deep", stem_pool="blur"),  # timm's, as the next one
+    "densenet264d": _imagenet(6, 12, 64, 48, k=48, stem="deep"),
     **{_cifar_name(*row): _cifar(*row) for row in _CIFAR},
 }
 

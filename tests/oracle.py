@@ -174,9 +174,24 @@ def _imagenet_stem(layer, x):
     return _norm_relu(_convolve(x, layer, "conv", layer.filters, 7, 2, "valid"), layer, "norm")
 
 
-def _stem_pool(layer, x):
+def _deep_stem(layer, x):
     x = plain.ZeroPadding2D(1, dtype=layer.dtype_policy)(x)
-    return plain.MaxPooling2D(3, 2, dtype=layer.dtype_policy)(x)
+    x = _norm_relu(_convolve(x, layer, "conv", layer.filters // 2, 3, 2, "valid"), layer, "norm")
+    x = _norm_relu(_convolve(x, layer, "conv2", layer.filters // 2, 3), layer, "norm2")
+    return _norm_relu(_convolve(x, layer, "conv3", layer.filters, 3), layer, "norm3")
+
+
+def _stem_pool(layer, x, stride=2):
+    x = plain.ZeroPadding2D(1, dtype=layer.dtype_policy)(x)
+    return plain.MaxPooling2D(3, stride, dtype=layer.dtype_policy)(x)
+
+
+def _blur_pool(layer, x):
+    """Each channel convolved with the binomial filter, behind one mirrored pixel on every side."""
+    x = _stem_pool(layer, x, 1)
+    filters = np.outer([1, 2, 1], [1, 2, 1])[:, :, None, None] / 16 * np.ones((x.shape[-1], 1))
+    x = keras.ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "reflect")
+    return keras.ops.depthwise_conv(x, filters.astype(layer.compute_dtype), 2, "valid")
 
 
 _PLAIN = {
@@ -185,5 +200,7 @@ _PLAIN = {
     layers.Head: lambda layer, x: _norm_relu(x, layer, "norm"),
     layers.CifarStem: lambda layer, x: _convolve(x, layer, "conv", layer.filters, 3),
     layers.ImageNetStem: _imagenet_stem,
+    layers.DeepStem: _deep_stem,
     layers.StemPool: _stem_pool,
+    layers.BlurPool: _blur_pool,
 }

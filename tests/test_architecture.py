@@ -64,7 +64,12 @@ def test_blocks_or_depth_has_to_be_given_and_not_both(given):
         ({"theta": 1.5}, r"theta must be in \(0, 1\]\. Received: theta=1.5"),
         ({"theta": 0.1}, r"theta must leave at least one channel\. Received: theta=0.1, which keeps 0 of 8 channels"),
         ({"dropout_rate": 1}, r"dropout_rate must be in \[0, 1\)\. Received: dropout_rate=1"),
-        ({"stem": "resnet"}, r"stem must be \"imagenet\" or \"cifar\"\. Received: stem='resnet'"),
+        ({"stem": "resnet"}, r"stem must be \"imagenet\", \"deep\" or \"cifar\"\. Received: stem='resnet'"),
+        ({"stem_pool": "avg"}, r"stem_pool must be \"max\" or \"blur\"\. Received: stem_pool='avg'"),
+        (
+            {"stem": "cifar", "stem_pool": "blur"},
+            r"stem_pool must be left out with stem=\"cifar\"\. Received: stem_pool='blur'",
+        ),
         ({"stem_channels": 0}, r"stem_channels must be a whole number >= 1\. Received: stem_channels=0"),
         ({"classes": 0}, r"classes must be a whole number >= 1\. Received: classes=0"),
         ({"classes": 2.5}, r"classes must be a whole number >= 1\. Received: classes=2.5"),
@@ -80,7 +85,9 @@ def test_wrong_number_is_named_with_its_value_in_one_sentence(wrong, sentence):
         plan(**wrong)
 
 
-@pytest.mark.parametrize(("stem", "blocks", "stride"), [("imagenet", 4, 32), ("cifar", 3, 4), ("cifar", 1, 1)])
+@pytest.mark.parametrize(
+    ("stem", "blocks", "stride"), [("imagenet", 4, 32), ("deep", 4, 32), ("cifar", 3, 4), ("cifar", 1, 1)]
+)
 def test_image_smaller_than_the_total_stride_is_refused(stem, blocks, stride):
     blocks = (1,) * blocks
     assert plan(stem=stem, blocks=blocks, input_shape=(stride, stride, 3)).stride == stride
@@ -95,7 +102,8 @@ def test_image_smaller_than_the_total_stride_is_refused(stem, blocks, stride):
 @pytest.mark.parametrize(("kind", "channels"), [("plain", 16), ("B", 16), ("C", 16), ("BC", 24)])
 def test_only_bc_networks_widen_the_cifar_stem(kind, channels):
     assert Architecture.plan(depth=40, growth_rate=12, **KINDS[kind]).stem_channels == channels
-    assert Architecture.plan(depth=40, growth_rate=12, stem="imagenet", **KINDS[kind]).stem_channels == 24
+    for stem in ("imagenet", "deep"):
+        assert Architecture.plan(depth=40, growth_rate=12, stem=stem, **KINDS[kind]).stem_channels == 24
     assert Architecture.plan(depth=40, growth_rate=12, stem_channels=7, **KINDS[kind]).stem_channels == 7
 
 

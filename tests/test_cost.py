@@ -8,7 +8,7 @@ import pytest
 
 import keras_densenet as kd
 from keras_densenet.layers import DenseBlock, ImageNetStem
-from tests.tiny import KINDS, ROWS, arguments, network
+from tests.tiny import KINDS, ROWS, STEMS, arguments, network
 
 every_row = pytest.mark.parametrize(("name", "row"), ROWS.items(), ids=ROWS)
 
@@ -16,6 +16,7 @@ every_row = pytest.mark.parametrize(("name", "row"), ROWS.items(), ids=ROWS)
 def arguments_of(row, **others):
     size = {"blocks": row["blocks"]} if "blocks" in row else {"depth": row["depth"]}
     same = {key: row[key] for key in ("growth_rate", "bottleneck", "theta", "classes")}
+    same |= {key: row[key] for key in ("stem", "stem_pool") if key in row}
     return {**size, **same, "input_shape": tuple(row["input"]), **others}
 
 
@@ -44,7 +45,7 @@ def test_published_channels_follow_from_the_arguments(name, row):
     assert [stage.out_channels for stage in stages if stage.kind == "stem"] == [row["stem_channels"]]
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_name_arguments_architecture_and_built_model_cost_the_same(kind, stem):
     options, model = arguments(kind, stem), network(kind, stem)
@@ -53,7 +54,7 @@ def test_name_arguments_architecture_and_built_model_cost_the_same(kind, stem):
     assert of_model.trainable_parameters == sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_activation_bytes_in_training_are_the_features_bottlenecks_and_stem_of_the_built_model(kind, stem):
     model = network(kind, stem)
@@ -61,7 +62,9 @@ def test_activation_bytes_in_training_are_the_features_bottlenecks_and_stem_of_t
     for layer in model.layers:
         shape = layer.output.shape[1:]
         if isinstance(layer, ImageNetStem):
-            values += math.prod(shape)
+            kernels = [variable.shape for variable in layer.weights if variable.name.endswith("kernel")]
+            values += math.prod(shape[:2]) * sum(filters for *_, filters in kernels)
+            values += math.prod(shape[:2]) * sum(channels for *_, channels, _ in kernels[1:])
         if isinstance(layer, DenseBlock):
             bottlenecks = layer.num_layers * 4 * layer.growth_rate * layer.bottleneck
             values += math.prod(shape) + math.prod(shape[:2]) * bottlenecks
@@ -95,6 +98,14 @@ class TestByHand:
         stem, transition = 16 * 3 + 16 * 4, 16 * 6 + 4 * (6 + 3)
         assert transition > stem
         assert kd.cost(self.options).activation_bytes(2, training=False) == 2 * 4 * transition
+
+    def test_deep_stem_and_blurred_pool(self):
+        deep = {**self.options, "stem": "deep", "stem_pool": "blur", "input_shape": (8, 8, 3)}
+        stem, pool, *_ = kd.cost(deep).stages
+        kernels = 9 * (3 * 2 + 2 * 2 + 2 * 4)
+        assert (stem.trainable_parameters, stem.macs) == (kernels + 2 * (2 + 2 + 4), 16 * kernels)
+        assert (stem.kept, stem.live) == (16 * (2 + 2 + 2 + 2 + 4), 64 * 3 + 16 * (2 + 2 + 4))
+        assert (pool.trainable_parameters, pool.macs, pool.kept, pool.live) == (0, 0, 0, (16 + 16 + 4) * 4)
 
     def test_odd_images_lose_their_last_row_in_the_transition(self):
         cost = kd.cost(self.options, input_shape=(5, 4, 3))

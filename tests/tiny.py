@@ -13,6 +13,8 @@ KINDS = {
     "C": {"bottleneck": False, "theta": 0.5},
     "BC": {"bottleneck": True, "theta": 0.5},
 }
+# timm's deep stem has the pool that it has there, and is wide enough that no pool has to choose among equal numbers.
+STEMS = {"imagenet": {}, "deep": {"stem_pool": "blur", "stem_channels": 16}, "cifar": {}}
 
 ONE_POINT = {  # a space of one network; widen what is to be searched
     "blocks": [1],
@@ -39,7 +41,7 @@ def arguments(kind="BC", stem="cifar", **others):
     """Arguments of a network with two blocks for images of 9x8 pixels (19x16 behind the ImageNet stem)."""
     size = (9, 8) if stem == "cifar" else (19, 16)
     network = {"blocks": (2, 1), "growth_rate": 3, "stem": stem, "input_shape": (*size, 3), "classes": 5}
-    return {**network, **KINDS[kind], **others}
+    return {**network, **STEMS.get(stem, {}), **KINDS[kind], **others}
 
 
 def network(kind="BC", stem="cifar", **others):

@@ -73,7 +73,7 @@ def train(
     growth_rate: Annotated[int | None, _own("k.", "12")] = None,
     theta: Annotated[float | None, _own("Compression, in (0, 1].", "0.5")] = None,
     bottleneck: Annotated[bool | None, _own("1x1 bottlenecks.", "bottleneck")] = None,
-    stem: Annotated[str | None, _own("cifar (3x3), or imagenet (stride 4).", "cifar")] = None,
+    stem: Annotated[str | None, _own("cifar (3x3), imagenet or deep (stride 4).", "cifar")] = None,
     data: Annotated[str | None, typer.Option(help=DATA, show_default="digits, or a best.json's")] = None,
     image_size: ImageSize = None,
     skip_bad: SkipBad = False,

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.architecture import STEMS
 from keras_densenet.cost import Network, architecture_of, cost
 from keras_densenet.models.flat import flat, stages
 from keras_densenet.types import ImageShape
@@ -106,7 +107,10 @@ def _timed(run, x):
 
 def _layers(stage, plan):
     if stage.kind == "stem":
-        return "7x7 conv, stride 2" if plan.stem == "imagenet" else "3x3 conv"
+        sizes = ", ".join(f"{size}x{size}" for size in STEMS[plan.stem])
+        return f"{sizes} conv{'' if plan.stem == 'cifar' else ', stride 2'}"
+    if stage.kind == "pool":
+        return f"3x3 max pool{', blur' * (plan.stem_pool == 'blur')}"
     if stage.kind == "block":
         return f"{stage.layers} x ({'1x1, ' * plan.bottleneck}3x3 conv)"
     if stage.kind == "classifier":
@@ -115,7 +119,6 @@ def _layers(stage, plan):
 
 
 _LAYERS = {
-    "pool": "3x3 max pool",
     "transition": "1x1 conv, avg pool",
     "head": "BN, ReLU",
 }

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_densenet import layers
-from keras_densenet.models.flat import FOLDED, flat, stages
+from keras_densenet.layers.folded import Folded
+from keras_densenet.models.flat import flat, stages
 from keras_densenet.types import Array
 
 
@@ -63,7 +64,7 @@ def feature_reuse(model: keras.Model, scaled: bool = False) -> list[BlockReuse]:
         ...     print(block.name, block.relative.round(2))
     """
     network = flat(model)
-    if folded := stages(network, FOLDED):
+    if folded := stages(network, Folded):
         raise ValueError(
             "feature_reuse takes the network before keras_densenet.fold, which multiplies normalisations into the "
             f"kernels. Received: {model.name!r}, whose layer {folded[0].name!r} is folded"

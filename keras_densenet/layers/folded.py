@@ -11,7 +11,7 @@ from keras_densenet import ops
 from keras_densenet.layers.base import channels_of
 from keras_densenet.layers.dense_block import DenseBlock
 from keras_densenet.layers.head import Head
-from keras_densenet.layers.stems import ImageNetStem
+from keras_densenet.layers.stems import DeepStem, ImageNetStem
 from keras_densenet.layers.transition import Transition
 
 
@@ -33,12 +33,18 @@ class Folded(keras.layers.Layer):
 class FoldedImageNetStem(Folded, ImageNetStem):
     """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`."""
 
-    def build(self, input_shape):
-        shape = (self.kernel_size, self.kernel_size, channels_of(input_shape, self), self.filters)
-        self.kernel, self.bias = self.add_constant("conv_kernel", *shape), self.add_constant("conv_bias", self.filters)
+    def add_convolution(self, convolution):
+        suffix, size, _, channels, filters = convolution
+        kernel = self.add_constant(f"conv{suffix}_kernel", size, size, channels, filters)
+        return kernel, self.add_constant(f"conv{suffix}_bias", filters)
 
-    def forward(self, inputs, training):
-        return tf.nn.relu(tf.nn.bias_add(self.convolve(inputs), self.bias))
+    def follow(self, x, training, bias):
+        return tf.nn.relu(tf.nn.bias_add(x, bias))
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class FoldedDeepStem(FoldedImageNetStem, DeepStem):
+    """`DeepStem` with its normalisations in kernels and biases: `conv_kernel`, `conv_bias`, `conv2_kernel`, ..."""
 
 
 @keras.saving.register_keras_serializable("keras_densenet")

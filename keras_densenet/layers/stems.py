@@ -6,16 +6,17 @@ from typing import Any
 import keras
 
 from keras_densenet import ops
-from keras_densenet.architecture import check_count
-from keras_densenet.layers.base import PaperLayer, channels_of, halved
+from keras_densenet.architecture import StemConvolution, check_count, stem_convolutions
+from keras_densenet.layers.base import Norm, PaperLayer, channels_of, halved
 from keras_densenet.layers.preprocess import plain_mode
 from keras_densenet.types import Mode, Shape, Tensor
 
 
 class Stem(PaperLayer):
-    """A convolution to `filters` channels, and notes of what the weights were trained behind: what both stems share."""
+    """Convolutions to `filters` channels, and notes of what the weights were trained behind: what all stems share."""
 
-    kernel_size: int
+    kind: str
+    """A value of `Architecture.stem`."""
 
     def __init__(
         self,
@@ -32,8 +33,28 @@ class Stem(PaperLayer):
 
     def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
-        self.kernel = self.add_kernel("conv_kernel", (self.kernel_size, self.kernel_size, channels, self.filters))
+        self.convolutions = stem_convolutions(self.kind, channels, self.filters)
+        self.h = [self.add_convolution(convolution) for convolution in self.convolutions]
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def add_convolution(self, convolution: StemConvolution) -> tuple[Any, ...]:
+        """Adds the weights of a convolution and of what follows it, the kernel first."""
+        _, size, _, channels, filters = convolution
+        return (self.add_kernel(f"conv{convolution.suffix}_kernel", (size, size, channels, filters)),)
+
+    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
+        x = inputs
+        for (_, size, stride, *_), (kernel, *rest) in zip(self.convolutions, self.h, strict=True):
+            if stride > 1:  # as torch pads; TensorFlow's "same" would pad one side alone
+                x = keras.ops.pad(x, [[0, 0], [size // 2] * 2, [size // 2] * 2, [0, 0]])
+            padding = "same" if stride == 1 else "valid"
+            x = keras.ops.conv(x, kernel, stride, padding, data_format="channels_last")
+            x = self.follow(x, training, *rest)
+        return x
+
+    def follow(self, x: Tensor, training: bool | None, *weights: Any) -> Tensor:
+        """What stands behind a convolution, with the weights that `add_convolution` gave it."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -63,10 +84,10 @@ class CifarStem(Stem):
     Source: the paper, section 4.2.
     """
 
-    kernel_size = 3
+    kind = "cifar"
 
-    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
-        return keras.ops.conv(inputs, self.kernel, padding="same", data_format="channels_last")
+    def follow(self, x: Tensor, training: bool | None) -> Tensor:
+        return x
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
@@ -96,22 +117,33 @@ class ImageNetStem(Stem):
     Source: the paper, table 1.
     """
 
-    kernel_size = 7
+    kind = "imagenet"
 
-    def build(self, input_shape: Shape) -> None:
-        super().build(input_shape)
-        self.norm = self.add_norm("norm", self.filters)
+    def add_convolution(self, convolution: StemConvolution) -> tuple[Any, ...]:
+        kernel = super().add_convolution(convolution)
+        return (*kernel, self.add_norm(f"norm{convolution.suffix}", convolution.out_channels))
 
-    def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
-        return self.norm_relu(self.convolve(inputs), self.norm, training)
-
-    def convolve(self, images: Tensor) -> Tensor:
-        padded = keras.ops.pad(images, [[0, 0], [3, 3], [3, 3], [0, 0]])
-        return keras.ops.conv(padded, self.kernel, strides=2, data_format="channels_last")
+    def follow(self, x: Tensor, training: bool | None, norm: Norm) -> Tensor:
+        return self.norm_relu(x, norm, training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return batch, halved(height), halved(width), self.filters
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class DeepStem(ImageNetStem):
+    """Three 3x3 convolutions, BN - ReLU behind each: the first of stride 2, the first two to half of the channels.
+
+    Weights: `conv_kernel`, `norm_gamma`, `norm_beta`, `norm_moving_mean`, `norm_moving_variance`, and the same of
+    `conv2`, `norm2`, `conv3` and `norm3`.
+
+    Args, call arguments and returns are those of `ImageNetStem`.
+
+    Source: stem C of He et al., Bag of Tricks for Image Classification with CNNs, CVPR 2019, as in timm's "d" networks.
+    """
+
+    kind = "deep"
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -128,6 +160,9 @@ class StemPool(keras.layers.Layer):
     Source: the paper, table 1.
     """
 
+    kind = "max"
+    """A value of `Architecture.stem_pool`."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -138,3 +173,38 @@ class StemPool(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         return batch, halved(height), halved(width), channels
+
+
+@keras.saving.register_keras_serializable("keras_densenet")
+class BlurPool(StemPool):
+    """3x3 max-pool of stride 1, then a 3x3 binomial filter of stride 2 over what is mirrored at its edges (as in timm).
+
+    It is against aliasing: what comes out changes little where the image moves by a pixel.
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`, not negative, at least 2x2 pixels.
+        training: whether to use the gradient that is written for training.
+
+    Returns:
+        `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+
+    Source: Zhang: Making Convolutional Networks Shift-Invariant Again, ICML 2019.
+    """
+
+    kind = "blur"
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        self._check_size(inputs.shape)
+        x = keras.ops.cast(inputs, self.compute_dtype)
+        return ops.blur(ops.stem_pool_in_training(x, 1) if training else ops.stem_pool(x, 1))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self._check_size(input_shape)
+        return super().compute_output_shape(input_shape)
+
+    def _check_size(self, shape):
+        if any(size is not None and size < 2 for size in shape[1:3]):
+            raise ValueError(
+                f"Layer {self.name!r} mirrors the image at its edges: give it images of at least 2x2 pixels. "
+                f"Received: {shape[1]}x{shape[2]} pixels"
+            )

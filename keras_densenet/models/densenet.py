@@ -10,6 +10,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.layers.stems import Stem
 from keras_densenet.models.graph import Network, graph_of, rebuilt
 from keras_densenet.models.stages import node_of, stage_nodes
 from keras_densenet.ops import Framing
@@ -49,11 +50,12 @@ class DenseNetModel(Network):
             growth_rate=blocks[0].growth_rate,
             bottleneck=blocks[0].bottleneck,
             theta=transition.theta if transition else 1.0,
-            stem="imagenet" if isinstance(stem, layers.ImageNetStem) else "cifar",
+            stem=stem.kind,
             stem_channels=stem.filters,
             dropout_rate=blocks[0].dropout_rate,
             classes=classifier and classifier.units,
             input_shape=tuple(node_of(self, stem).input_tensors[0].shape[1:]),
+            stem_pool=stages["stem_pool"].kind if "stem_pool" in stages else "max",
         )
 
     @property
@@ -71,15 +73,15 @@ class DenseNetModel(Network):
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
         """Features by level, symbolic: `{"P1": ..., ..., "P5": ...}`, where level p has stride 2**p.
 
-        P1 is the ImageNet stem before its pool; then comes every block, as it leaves the block (all its features,
+        P1 is an ImageNet stem before its pool; then comes every block, as it leaves the block (all its features,
         before the transition's BN); the last level is the head's, BN - ReLU over the last block. A CIFAR network has
         P0, P1 and P2.
         """
         nodes = stage_nodes(self)
         blocks = [node for node in nodes.values() if isinstance(node.operation, layers.DenseBlock)]
-        is_imagenet = isinstance(nodes["stem"].operation, layers.ImageNetStem)
-        outputs = {"P1": nodes["stem"].output_tensors[0]} if is_imagenet else {}
-        for level, node in enumerate([*blocks[:-1], nodes["head"]], 2 if is_imagenet else 0):
+        pooled = "stem_pool" in nodes
+        outputs = {"P1": nodes["stem"].output_tensors[0]} if pooled else {}
+        for level, node in enumerate([*blocks[:-1], nodes["head"]], 2 if pooled else 0):
             outputs[f"P{level}"] = node.output_tensors[0]
         return outputs
 
@@ -245,8 +247,9 @@ def DenseNet(
     classifier_activation: Activation = "softmax",
     name: str = "densenet",
     prefix: str = "",
+    stem_pool: str = "max",
 ) -> DenseNetModel:
-    """Builds any DenseNet of the paper.
+    """Builds any DenseNet of the paper, and timm's with a deep stem and anti-aliased pool.
 
     Args:
         blocks: layers of each dense block, such as `(6, 12, 24, 16)`. Give this or `depth`.
@@ -254,8 +257,8 @@ def DenseNet(
         growth_rate: k, the channels that every layer adds.
         bottleneck: whether layers have a 1x1 bottleneck of 4k channels (-B).
         theta: compression of the transitions, in (0, 1]; 1 keeps all channels, less is -C.
-        stem: "imagenet" (7x7/2, BN, ReLU, 3x3/2 max-pool) or "cifar" (a bare 3x3 convolution). Default: "imagenet"
-            with `blocks`, "cifar" with `depth`.
+        stem: "imagenet" (7x7/2, BN, ReLU, pool), "deep" (the same with three 3x3 convolutions) or "cifar" (a bare 3x3
+            convolution). Default: "imagenet" with `blocks`, "cifar" with `depth`.
         stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC.
         dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
         include_top: whether to end in global average pooling and a classifier.
@@ -275,6 +278,8 @@ def DenseNet(
         name: of the model.
         prefix: put before the names of all its layers, so that several networks can be parts of one functional model;
             in a file of `save_weights` they have their names without it.
+        stem_pool: what follows the stem, unless that is CIFAR's: "max" (3x3/2 max-pool) or "blur" (3x3 max-pool, then a
+            3x3/2 binomial filter, against aliasing).
 
     Returns:
         A `DenseNetModel`, a functional `keras.Model`.
@@ -314,6 +319,7 @@ def DenseNet(
         theta=theta,
         stem=stem,
         stem_channels=stem_channels,
+        stem_pool=stem_pool,
         dropout_rate=dropout_rate,
         include_top=include_top,
         classes=classes,
@@ -373,7 +379,7 @@ def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Frami
 
 def _framings(model):
     for layer in model.layers:
-        if isinstance(layer, (layers.ImageNetStem, layers.CifarStem)):
+        if isinstance(layer, Stem):
             yield layer.framing
         elif isinstance(layer, keras.Model):
             yield from _framings(layer)
@@ -415,12 +421,15 @@ def _changes_values(operation):
     return type(operation).__name__ not in _KEEPING
 
 
+_STEMS = {kind.kind: kind for kind in (layers.ImageNetStem, layers.DeepStem, layers.CifarStem)}
+_STEM_POOLS = {kind.kind: kind for kind in (layers.StemPool, layers.BlurPool)}
+
+
 def _layer(stage, plan, name):
     if stage.kind == "stem":
-        stem = layers.ImageNetStem if plan.stem == "imagenet" else layers.CifarStem
-        return stem(stage.out_channels, name=name)
+        return _STEMS[plan.stem](stage.out_channels, name=name)
     if stage.kind == "pool":
-        return layers.StemPool(name=name)
+        return _STEM_POOLS[plan.stem_pool](name=name)
     if stage.kind == "block":
         return layers.DenseBlock(
             stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, name=name

@@ -3,11 +3,11 @@
 import keras
 
 from keras_densenet import layers
+from keras_densenet.layers.stems import Stem
 from keras_densenet.models.densenet import DenseNetModel
 from keras_densenet.models.graph import Network, graph_of, rebuilt, twin
 
-STAGES = (layers.ImageNetStem, layers.CifarStem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
-FOLDED = (layers.FoldedImageNetStem, layers.FoldedDenseBlock, layers.FoldedTransition, layers.FoldedHead)
+STAGES = (Stem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
 
 
 def flat(model: keras.Model) -> DenseNetModel:

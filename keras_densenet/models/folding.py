@@ -11,7 +11,7 @@ from keras_densenet.models.graph import rebuilt, twin
 def fold(model: keras.Model) -> DenseNetModel:
     """Makes the inference form of a DenseNet.
 
-    The normalisation behind the ImageNet stem's and every 1x1 convolution goes into kernel and bias; every reader's
+    The normalisation behind an ImageNet stem's and every 1x1 convolution goes into kernel and bias; every reader's
     becomes one scale and shift.
 
     Args:
@@ -56,6 +56,7 @@ def _copy_weights(layer, new):
 
 _FOLDED = {
     layers.ImageNetStem: layers.FoldedImageNetStem,
+    layers.DeepStem: layers.FoldedDeepStem,
     layers.DenseBlock: layers.FoldedDenseBlock,
     layers.Transition: layers.FoldedTransition,
     layers.Head: layers.FoldedHead,
@@ -73,8 +74,11 @@ def _norm(layer):
 
 
 def _stem(layer):
-    scale, shift = _norm(layer)
-    return [layer.kernel.numpy() * scale, shift]
+    found = []
+    for kernel, norm in layer.h:
+        scale, shift = _affine(*norm, layer.epsilon)
+        found += [kernel.numpy() * scale, shift]
+    return found
 
 
 def _block(block):
@@ -93,6 +97,7 @@ def _block(block):
 
 _WEIGHTS = {
     layers.ImageNetStem: _stem,
+    layers.DeepStem: _stem,
     layers.DenseBlock: _block,
     layers.Transition: lambda layer: [*_norm(layer), layer.kernel.numpy()],
     layers.Head: lambda layer: [*_norm(layer)],

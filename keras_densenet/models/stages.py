@@ -4,9 +4,10 @@ import collections
 import itertools
 
 from keras_densenet import layers
+from keras_densenet.layers.stems import Stem
 
 _KINDS = {
-    (layers.ImageNetStem, layers.CifarStem): "stem",
+    Stem: "stem",
     layers.StemPool: "stem_pool",
     layers.DenseBlock: "block{}",
     layers.Transition: "transition{}",
@@ -55,7 +56,7 @@ def stage_nodes(model):
 
 
 def _kind(operation):
-    return next((kind for classes, kind in _KINDS.items() if isinstance(operation, classes)), None)
+    return next((kind for of_kind, kind in _KINDS.items() if isinstance(operation, of_kind)), None)
 
 
 def _before(node):

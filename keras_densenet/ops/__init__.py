@@ -5,7 +5,7 @@ from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.folded import FoldedWeights, folded_dense_block, folded_norm_relu
 from keras_densenet.ops.framing import Framing, check_framing, resize_box
 from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
-from keras_densenet.ops.pooling import stem_pool, stem_pool_in_training
+from keras_densenet.ops.pooling import blur, stem_pool, stem_pool_in_training
 from keras_densenet.ops.preprocessing import (
     CONVENTIONS,
     check_channels,
@@ -25,6 +25,7 @@ __all__ = [
     "Framing",
     "LayerWeights",
     "affine_relu",
+    "blur",
     "check_channels",
     "check_framing",
     "convention",

@@ -34,7 +34,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         equal_blocks: whether all blocks have the same number of layers, as in the paper's CIFAR networks; all are then
             given the same values.
         growth_rate, theta, bottleneck, dropout_rate: arguments of `DenseNet`.
-        stem: "cifar" or "imagenet".
+        stem: "cifar", "imagenet" or "deep".
         stem_channels: channels of the stem. None: the paper's.
         learning_rate, weight_decay: of the recipe; ranges are searched on a logarithmic scale.
         recipe: the `training.Recipe` that gives the optimizer its other settings, or a dict of its fields. Default:
@@ -148,8 +148,8 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 def constructor_call(network: Mapping[str, Any]) -> str:
     """The line of Python that builds a network, given as a dict of `DenseNet` arguments."""
     plan = Architecture.plan(**network)
-    names = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "dropout_rate", "input_shape")
-    arguments = ", ".join(f"{name}={getattr(plan, name)!r}" for name in (*names, "classes"))
+    names = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "stem_pool", "dropout_rate")
+    arguments = ", ".join(f"{name}={getattr(plan, name)!r}" for name in (*names, "input_shape", "classes"))
     return f"kd.DenseNet({arguments})"
 
 

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet import layers
 from keras_densenet.cost import cost
+from keras_densenet.layers.stems import Stem
 from keras_densenet.models import DenseNetModel
 
 FILE = "model_card.json"
@@ -78,7 +78,7 @@ def _preprocessing(model):
     """The layers and tensor operations between the raw pixels and the network."""
     found = []
     for operation in model.operations[1:]:
-        if isinstance(operation, (layers.ImageNetStem, layers.CifarStem)):
+        if isinstance(operation, Stem):
             break
         config = operation.get_config() if isinstance(operation, keras.Layer) else {}
         found.append({"layer": type(operation).__name__, **config})

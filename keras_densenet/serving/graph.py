@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from keras_densenet.layers import Preprocess
+from keras_densenet.layers.folded import Folded
 from keras_densenet.models import DenseNetModel, fold, framing_of
-from keras_densenet.models.flat import FOLDED, activation_name, ending, known_preprocessing, opened, stages
+from keras_densenet.models.flat import activation_name, ending, known_preprocessing, opened, stages
 from keras_densenet.models.graph import free_name, rebuilt
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
@@ -211,7 +212,7 @@ def activated(model, activation, required=False):
 
 def inference_form(model, folded):
     """A copy of a flat model, folded where there is something to fold."""
-    return fold(model) if folded and not stages(model, FOLDED) else opened(model)
+    return fold(model) if folded and not stages(model, Folded) else opened(model)
 
 
 def _front(model):

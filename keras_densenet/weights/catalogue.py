@@ -198,6 +198,7 @@ _ROWS = [
     _keras("densenet201", "c13680b51ded0fb44dff2d8f86ac8bb1", 77.064, 93.458, 18_092_928, include_top=False),
     _timm("densenet121.ra_in1k", 76.500, 93.368, 7_978_856, input_size=288, crop_pct=0.95),
     _timm("densenet121.tv_in1k", 74.764, 92.154, 7_978_856),
+    _timm("densenetblur121d.ra_in1k", 77.320, 93.790, 7_998_088, input_size=288, crop_pct=0.95),
     _timm("densenet161.tv_in1k", 77.358, 93.642, 28_681_000),
     _timm("densenet169.tv_in1k", 75.900, 93.028, 14_149_480),
     _timm("densenet201.tv_in1k", 77.286, 93.480, 20_013_928),
@@ -290,4 +291,4 @@ def member(plan):
 
 
 def _network(plan):
-    return plan.blocks, plan.growth_rate, plan.bottleneck, plan.theta, plan.stem, plan.stem_channels
+    return plan.blocks, plan.growth_rate, plan.bottleneck, plan.theta, plan.stem, plan.stem_channels, plan.stem_pool

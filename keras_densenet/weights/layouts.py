@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_densenet.architecture import stem_convolutions
+
 
 class Layout(NamedTuple):
     """What one framework does in its own way.
@@ -123,9 +125,10 @@ def spelled(name, spelling):
 
 def _parts(plan):
     """Yields the kind of every part and its names: here, in torchvision and timm, keras.applications, keras-hub."""
-    yield "conv", "stem/conv", "features.conv0", "conv1_conv", "conv1_conv"
-    if plan.stem == "imagenet":
-        yield "norm", "stem/norm", "features.norm0", "conv1_bn", "conv1_bn"
+    for i, (suffix, *_) in enumerate(stem_convolutions(plan.stem, plan.input_shape[-1], plan.stem_channels)):
+        yield "conv", f"stem/conv{suffix}", f"features.conv{i}", f"conv{i + 1}_conv", f"conv{i + 1}_conv"
+        if plan.stem != "cifar":
+            yield "norm", f"stem/norm{suffix}", f"features.norm{i}", f"conv{i + 1}_bn", f"conv{i + 1}_bn"
     for b, layers in enumerate(plan.blocks, 1):
         for i in range(1, layers + 1):
             yield from _layer_parts(b, i, plan.bottleneck)

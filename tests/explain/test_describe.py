@@ -6,7 +6,7 @@ from PIL import Image
 
 import keras_densenet as kd
 from keras_densenet import explain
-from tests.tiny import KINDS, network
+from tests.tiny import KINDS, STEMS, network
 
 
 def test_rows_are_those_of_the_papers_table():
@@ -28,9 +28,11 @@ def test_rows_are_those_of_the_papers_table():
     assert sum(row.macs for row in rows) == kd.cost("densenet121").macs
     assert {row.share for row in rows} == {None}
     assert explain.describe("densenet-40-12")[1].layers == "12 x (3x3 conv)"
+    stem, pool, *_ = (row.layers for row in explain.describe("densenetblur121d"))
+    assert (stem, pool) == ("3x3, 3x3, 3x3 conv, stride 2", "3x3 max pool, blur")
 
 
-@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_stage_has_a_share_of_the_time(kind, stem):
     model = network(kind, stem)

@@ -11,12 +11,12 @@ from PIL import Image
 import keras_densenet as kd
 from keras_densenet import explain
 from tests.oracle import randomise
-from tests.tiny import KINDS, network
+from tests.tiny import KINDS, STEMS, network
 
 EXPECTED = {"block1": ("layer1", "layer2", "transition1"), "block2": ("layer1", "classifier")}
 
 
-@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_is_the_mean_absolute_weight_of_a_reader_for_a_source(kind, stem):
     model = network(kind, stem)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_densenet.layers import CifarStem, DenseBlock, Head, ImageNetStem, Transition
+from keras_densenet.layers import CifarStem, DeepStem, DenseBlock, Head, ImageNetStem, Transition
 from tests import oracle
 
 LAYERS = {
@@ -13,6 +13,7 @@ LAYERS = {
     "transition": lambda: Transition(name="layer"),
     "head": lambda: Head(name="layer"),
     "imagenet-stem": lambda: ImageNetStem(8, name="layer"),
+    "deep-stem": lambda: DeepStem(8, name="layer"),
     "cifar-stem": lambda: CifarStem(8, name="layer"),
 }
 SHAPE = (4, 8, 8, 4)

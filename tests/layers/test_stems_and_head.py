@@ -1,14 +1,15 @@
-"""Both stems, the stem's pool and the head against Keras' own layers, with torch's symmetric padding."""
+"""The stems, their pools and the head against Keras' own layers, with torch's symmetric padding."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_densenet.layers import CifarStem, Head, ImageNetStem, StemPool
+from keras_densenet.layers import BlurPool, CifarStem, DeepStem, Head, ImageNetStem, StemPool
 from tests import oracle
 
 LAYERS = {
     "imagenet": lambda: ImageNetStem(4, name="stem"),
+    "deep": lambda: DeepStem(6, name="stem"),
     "cifar": lambda: CifarStem(4, name="stem"),
     "head": lambda: Head(name="head"),
 }
@@ -18,15 +19,16 @@ def chain(layer, shape):
     return oracle.randomise(keras.Sequential([keras.Input(shape), layer]))
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 @pytest.mark.parametrize("shape", [(1, 8, 6, 3), (2, 9, 7, 1), (2, 5, 12, 4)])
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 @pytest.mark.usefixtures("float64")
-def test_equals_the_plain_composition(make, shape, training):
-    oracle.assert_equal_step(chain(make(), shape[1:]), oracle.images_like(shape), training)
+def test_equals_the_plain_composition(make, shape, training, compiled):
+    oracle.assert_equal_step(chain(make(), shape[1:]), oracle.images_like(shape), training, compiled)
 
 
-@pytest.mark.parametrize("name", ["imagenet", "head"])
+@pytest.mark.parametrize("name", ["imagenet", "deep", "head"])
 @pytest.mark.usefixtures("float64")
 def test_frozen_layer_keeps_its_statistics(name):
     model = chain(LAYERS[name](), (8, 6, 3))
@@ -55,18 +57,48 @@ def test_stem_pads_one_side_like_the_other(size):
     assert layer.compute_output_shape(images.shape) == (1, rows, columns, 2)
 
 
-@pytest.mark.parametrize("size", [(8, 6), (9, 7), (1, 2)])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [(make, size) for make in (StemPool, BlurPool) for size in [(8, 6), (9, 7), (8, 5), (2, 3)]] + [(StemPool, (1, 2))],
+)
 @pytest.mark.usefixtures("float64")
-def test_stem_pool_equals_max_pooling_behind_symmetric_padding(size):
-    images = abs(oracle.images_like((2, *size, 3)))
-    oracle.assert_equal_step(keras.Sequential([keras.Input(images.shape[1:]), StemPool()]), images)
-    assert StemPool()(images).shape == StemPool().compute_output_shape(images.shape)
+def test_stem_pool_equals_keras_pooling_behind_symmetric_padding(make, size, training, compiled):
+    images = np.maximum(oracle.images_like((2, *size, 3)), 0)
+    model = keras.Sequential([keras.Input(images.shape[1:]), make()])
+    oracle.assert_equal_step(model, images, training, compiled)
+    assert make()(images).shape == make().compute_output_shape(images.shape)
+
+
+def test_blurred_pool_moves_with_the_image_by_hand():
+    """One bright row among dark ones is three rows of maxima, wherever it stands: blurred, the same light in all."""
+    images = np.zeros((2, 9, 9, 1), "float32")
+    images[0, 4], images[1, 5] = 16, 16
+    even, odd = BlurPool()(images)[:, :, 2, 0].numpy()
+    np.testing.assert_array_equal(even, [0, 4, 16, 4, 0])
+    np.testing.assert_array_equal(odd, [0, 0, 12, 12, 0])
+
+
+def test_an_image_too_small_to_be_mirrored_is_refused():
+    for image in (np.zeros((1, 1, 5, 3), "float32"), keras.Input((1, 5, 3))):
+        with pytest.raises(ValueError, match=r"Layer 'pool' mirrors .* 2x2 pixels\. Received: 1x5 pixels"):
+            BlurPool(name="pool")(image)
 
 
 @pytest.mark.parametrize(
     ("make", "names"),
     [
         (LAYERS["imagenet"], ["conv_kernel", "norm_beta", "norm_gamma", "norm_moving_mean", "norm_moving_variance"]),
+        (
+            LAYERS["deep"],
+            [
+                *("conv2_kernel", "conv3_kernel", "conv_kernel"),
+                *("norm2_beta", "norm2_gamma", "norm2_moving_mean", "norm2_moving_variance"),
+                *("norm3_beta", "norm3_gamma", "norm3_moving_mean", "norm3_moving_variance"),
+                *("norm_beta", "norm_gamma", "norm_moving_mean", "norm_moving_variance"),
+            ],
+        ),
         (LAYERS["cifar"], ["conv_kernel"]),
         (LAYERS["head"], ["norm_beta", "norm_gamma", "norm_moving_mean", "norm_moving_variance"]),
     ],
@@ -76,15 +108,15 @@ def test_weights_have_stable_names(make, names):
     assert sorted(variable.name for variable in chain(make(), (8, 6, 3)).weights) == names
 
 
-@pytest.mark.parametrize(("make", "size"), [(ImageNetStem, 7), (CifarStem, 3)])
-def test_stem_kernel_starts_as_he_normal_by_fan_out(make, size):
+@pytest.mark.parametrize(("make", "size"), [(ImageNetStem, 7), (DeepStem, 3), (CifarStem, 3)])
+def test_stem_kernels_start_as_he_normal_by_fan_out(make, size):
     layer = make(64)
     layer.build((None, 32, 32, 16))
-    (kernel,) = (variable.numpy() for variable in layer.weights if variable.name == "conv_kernel")
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (size * size * 64)), rel=0.05)
+    for kernel in (variable.numpy() for variable in layer.weights if variable.name.endswith("kernel")):
+        assert kernel.std() == pytest.approx(np.sqrt(2 / (size * size * kernel.shape[-1])), rel=0.05)
 
 
-@pytest.mark.parametrize("stem", [ImageNetStem, CifarStem])
+@pytest.mark.parametrize("stem", [ImageNetStem, DeepStem, CifarStem])
 @pytest.mark.parametrize("filters", [0, -4, 2.5, "8", None])
 def test_wrong_filters_are_refused(stem, filters):
     with pytest.raises(ValueError, match=rf"^filters must be a whole number >= 1\. Received: filters={filters!r}$"):

@@ -102,7 +102,8 @@ def test_name_is_the_models():
         ({"blocks": None, "depth": 41}, r"depth must be 6n \+ 4.*Received: depth=41\. The nearest are 40 and 46\."),
         ({"input_shape": (1, 8, 3)}, r"input_shape must be at least 2x2 pixels.*input_shape=\(1, 8, 3\)"),
         ({"input_shape": (8, 8, None)}, r"input_shape must end in the number of channels.*\(8, 8, None\)"),
-        ({"stem": "vgg"}, r"stem must be \"imagenet\" or \"cifar\"\. Received: stem='vgg'"),
+        ({"stem": "vgg"}, r"stem must be \"imagenet\", \"deep\" or \"cifar\"\. Received: stem='vgg'"),
+        ({"stem_pool": "blur"}, r"stem_pool must be left out with stem=\"cifar\"\. Received: stem_pool='blur'"),
         ({"weights": "imagenet"}, r"No such weights are published for this network.*weights='imagenet'"),
     ],
 )
@@ -113,7 +114,8 @@ def test_wrong_argument_is_named_with_its_value_in_one_sentence(wrong, sentence)
 
 def test_architecture_of_a_network_is_the_one_it_was_built_from():
     options = {"blocks": (1, 2, 3), "growth_rate": 4, "stem_channels": 6, "dropout_rate": 0.1, "classes": 9}
-    for kind, theta in (("B", 1.0), ("BC", 0.5)):
-        plan = network(kind, "imagenet", input_shape=(None, 40, 2), **options).architecture
+    for kind, theta, stem, pool in (("B", 1.0, "imagenet", "blur"), ("BC", 0.5, "deep", "max")):
+        plan = network(kind, stem, input_shape=(None, 40, 2), stem_pool=pool, **options).architecture
         assert {key: getattr(plan, key) for key in options} == options
-        assert (plan.bottleneck, plan.theta, plan.stem, plan.input_shape) == (True, theta, "imagenet", (None, 40, 2))
+        assert (plan.bottleneck, plan.theta, plan.input_shape) == (True, theta, (None, 40, 2))
+        assert (plan.stem, plan.stem_pool) == (stem, pool)

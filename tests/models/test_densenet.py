@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import keras_densenet as kd
 from tests import oracle
-from tests.tiny import KINDS, network
+from tests.tiny import KINDS, STEMS, network
 
-both_stems = pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+every_stem = pytest.mark.parametrize("stem", STEMS)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -20,14 +20,15 @@ def images_for(model, batch=3, dtype="float64"):
 @pytest.mark.usefixtures("float64")
 class TestInFloat64:
     @every_kind
-    @both_stems
+    @every_stem
     @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
     def test_network_equals_the_plain_composition(self, kind, stem, training):
         model = oracle.randomise(network(kind, stem))
         oracle.assert_equal_step(model, images_for(model), training)
 
-    def test_network_equals_the_plain_composition_under_xla(self):
-        model = oracle.randomise(network(stem="imagenet"))
+    @pytest.mark.parametrize("stem", ["imagenet", "deep"])
+    def test_network_equals_the_plain_composition_under_xla(self, stem):
+        model = oracle.randomise(network(stem=stem))
         oracle.assert_equal_step(model, images_for(model), jit_compile=True)
 
     @every_kind
@@ -36,7 +37,7 @@ class TestInFloat64:
         model = oracle.randomise(network(kind, dropout_rate=0.3))
         oracle.assert_equal_step(model, images_for(model))
 
-    @pytest.mark.parametrize(("kind", "stem"), [("BC", "imagenet"), ("plain", "cifar")])
+    @pytest.mark.parametrize(("kind", "stem"), [("BC", "imagenet"), ("BC", "deep"), ("plain", "cifar")])
     def test_network_learns_as_the_plain_composition_does(self, kind, stem):
         """Losses, weights and statistics over three steps of SGD with momentum, from the same start."""
         model = network(kind, stem, blocks=(1, 1))
@@ -49,7 +50,7 @@ class TestInFloat64:
         oracle.assert_close(losses[model], losses[other], 1e-9, "losses")
         oracle.assert_equal_weights(model, other, 1e-8)
 
-    @both_stems
+    @every_stem
     @pytest.mark.parametrize("shape", [(29, 29, 1), (33, 47, 4), (8, 8, 2), (9, 15, 3)])
     def test_odd_sizes_and_any_channel_count_equal_the_plain_composition(self, stem, shape):
         model = oracle.randomise(network(stem=stem, input_shape=shape))
@@ -67,8 +68,9 @@ class TestInFloat64:
         oracle.assert_equal_step(model, images_for(model))
 
     def test_image_as_small_as_the_total_stride_runs(self):
-        model = network("plain", "imagenet", blocks=(1, 1), input_shape=(8, 8, 3))
-        oracle.assert_equal_step(oracle.randomise(model), images_for(model))
+        for stem in ("imagenet", "deep"):
+            model = network("plain", stem, blocks=(1, 1), input_shape=(8, 8, 3))
+            oracle.assert_equal_step(oracle.randomise(model), images_for(model))
 
 
 def test_wide_image_of_an_imagenet_network_has_the_expected_features():
@@ -78,7 +80,7 @@ def test_wide_image_of_an_imagenet_network_has_the_expected_features():
     oracle.assert_close(features, oracle.plain_model(model)(images_for(model, 1, "float32")), 1e-4, "features")
 
 
-@both_stems
+@every_stem
 def test_unknown_image_size_runs_on_any_size(stem):
     model = oracle.randomise(network(stem=stem, input_shape=(None, None, 3)))
     run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
@@ -173,7 +175,7 @@ def test_every_check_in_a_graph_comes_before_what_it_checks():
 
 
 @pytest.mark.parametrize("kind", ["as it is", "folded", "with preprocessing"])
-@both_stems
+@every_stem
 def test_an_empty_batch_gives_as_many_outputs(stem, kind):
     model = network(stem=stem)
     model = kd.fold(model) if kind == "folded" else model

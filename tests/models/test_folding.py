@@ -8,10 +8,10 @@ import tensorflow as tf
 import keras_densenet as kd
 from tests.around import AROUND, pixels_for
 from tests.oracle import images_like, randomise
-from tests.tiny import KINDS, network, run_fresh
+from tests.tiny import KINDS, STEMS, network, run_fresh
 
 
-@pytest.fixture(params=[(kind, stem) for kind in KINDS for stem in ("cifar", "imagenet")], ids="-".join)
+@pytest.fixture(params=[(kind, stem) for kind in KINDS for stem in STEMS], ids="-".join)
 def model(request):
     return randomise(network(*request.param))
 
@@ -27,9 +27,10 @@ def test_outputs_are_the_same(model):
 
 
 def test_outputs_are_the_same_in_float64_to_rounding(float64):
-    model = randomise(network(stem="imagenet"))
-    images = images_like((3, *model.input_shape[1:]))
-    np.testing.assert_allclose(kd.fold(model)(images), model(images, training=False), rtol=1e-12)
+    for stem in ("imagenet", "deep"):
+        model = randomise(network(stem=stem))
+        images = images_like((3, *model.input_shape[1:]))
+        np.testing.assert_allclose(kd.fold(model)(images), model(images, training=False), rtol=1e-12)
 
 
 def test_no_normalisation_is_left_and_nothing_trains(model):

@@ -6,19 +6,24 @@ import pytest
 
 import keras_densenet as kd
 from tests.oracle import images_like
-from tests.tiny import network
+from tests.tiny import STEMS, network
 
 SIZE = 64
 
 
 def pyramid_network(stem, **options):
-    blocks = (1, 2, 1, 1) if stem == "imagenet" else (1, 2, 1)
+    blocks = (1, 2, 1) if stem == "cifar" else (1, 2, 1, 1)
     return network(stem=stem, blocks=blocks, input_shape=(SIZE, SIZE, 3), **options)
 
 
 @pytest.mark.parametrize("top", [True, False])
 @pytest.mark.parametrize(
-    ("stem", "levels"), [("imagenet", ["P1", "P2", "P3", "P4", "P5"]), ("cifar", ["P0", "P1", "P2"])]
+    ("stem", "levels"),
+    [
+        ("imagenet", ["P1", "P2", "P3", "P4", "P5"]),
+        ("deep", ["P1", "P2", "P3", "P4", "P5"]),
+        ("cifar", ["P0", "P1", "P2"]),
+    ],
 )
 def test_level_p_has_stride_2_to_the_p(stem, levels, top):
     outputs = pyramid_network(stem, include_top=top).pyramid_outputs
@@ -27,10 +32,10 @@ def test_level_p_has_stride_2_to_the_p(stem, levels, top):
         assert output.shape[1:3] == (SIZE // 2 ** int(level[1:]),) * 2
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("stem", STEMS)
 def test_levels_are_stem_blocks_and_head(stem):
     model = pyramid_network(stem)
-    layers = ["stem", "block1", "block2", "block3"] if stem == "imagenet" else ["block1", "block2"]
+    layers = ["block1", "block2"] if stem == "cifar" else ["stem", "block1", "block2", "block3"]
     expected = [model.get_layer(name).output for name in (*layers, "head")]
     assert all(a is b for a, b in zip(model.pyramid_outputs.values(), expected, strict=True))
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import keras_densenet as kd
 from tests.oracle import images_like, randomise
-from tests.tiny import KINDS, network, run_fresh
+from tests.tiny import KINDS, STEMS, network, run_fresh
 
 IMAGES = images_like((2, 9, 8, 3), "float32")
 
@@ -74,17 +74,23 @@ def test_a_legacy_file_of_keras_loads_too(kind, tmp_path):
     tf.nest.map_structure(np.testing.assert_array_equal, again(IMAGES), model(IMAGES))
 
 
-def test_saved_model_holds_only_registered_layers(tmp_path):
-    network(stem="imagenet").save(tmp_path / "model.keras")
+@pytest.mark.parametrize(
+    ("stem", "layers"), [("imagenet", ("ImageNetStem", "StemPool")), ("deep", ("DeepStem", "BlurPool"))]
+)
+def test_saved_model_holds_only_registered_layers(stem, layers, tmp_path):
+    model = randomise(network(stem=stem))
+    model.save(tmp_path / "model.keras")
+    images = images_like((2, *model.input_shape[1:]), "float32")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(images), model(images))
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
         config = archive.read("config.json").decode()
     assert "Lambda" not in config
-    for name in ("DenseNetModel", "ImageNetStem", "StemPool", "DenseBlock", "Transition", "Head"):
+    for name in ("DenseNetModel", *layers, "DenseBlock", "Transition", "Head"):
         assert f'"registered_name": "keras_densenet>{name}"' in config
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("stem", STEMS)
 def test_configuration_and_weights_rebuild_the_network(kind, stem):
     model = randomise(network(kind, stem, dropout_rate=0.1))
     images = images_like((2, *model.input_shape[1:]), "float32")

@@ -79,6 +79,7 @@ def test_urls_and_hashes_are_those_in_the_source_of_keras():
         ("imagenet", "densenet161", False, "timm:densenet161.tv_in1k"),
         ("imagenet", "densenet169", True, "keras-applications:densenet169"),
         ("imagenet", "densenet201", True, "timm:densenet201.tv_in1k"),
+        ("imagenet", "densenetblur121d", True, "timm:densenetblur121d.ra_in1k"),
         ("keras-applications", "densenet121", True, "keras-applications:densenet121"),
         ("keras-applications", "densenet121", False, "keras-applications:densenet121.notop"),
         ("torchvision", "densenet161", True, "torchvision:densenet161"),
@@ -95,6 +96,8 @@ def test_names_find_their_row(name, network, top, expected):
     ("name", "network", "published"),
     [
         ("imagenet", "densenet264", "nothing is"),
+        ("imagenet", "densenet264d", "nothing is"),
+        ("timm:densenet121.ra_in1k", "densenetblur121d", "timm:densenetblur121d.ra_in1k is"),
         ("imagenet", "densenet-bc-100-12", "nothing is"),
         ("keras-applications", "densenet161", "timm:densenet161.tv_in1k, torchvision:densenet161 is"),
         ("timm:densenet121.ra_in2k", "densenet121", "timm:densenet121.ra_in1k"),

@@ -33,8 +33,12 @@ def model():
     return foreign.ours()
 
 
-@pytest.mark.parametrize("name", ["tiny_torchvision", "tiny_timm"])
-def test_torch_fixtures_give_their_outputs(model, name):
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [("tiny_torchvision", {}), ("tiny_timm", {}), ("tiny_timm_blur_d", {"stem": "deep", "stem_pool": "blur"})],
+)
+def test_torch_fixtures_give_their_outputs(name, network):
+    model = foreign.ours(**network)
     images, logits = foreign.fixture(name)
     assert kd.load_weights(model, foreign.FIXTURES / f"{name}.safetensors") == []
     np.testing.assert_allclose(model(images), logits, rtol=0, atol=1e-5)
@@ -184,7 +188,7 @@ def test_weights_of_a_keras_file_of_this_package_load(tmp_path):
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kind=st.sampled_from(list(tiny.KINDS)), stem=st.sampled_from(["cifar", "imagenet"]), seed=st.integers(0, 99))
+@given(kind=st.sampled_from(list(tiny.KINDS)), stem=st.sampled_from(list(tiny.STEMS)), seed=st.integers(0, 99))
 @pytest.mark.parametrize("layout", ["torchvision", "keras", "keras-hub"])
 def test_statistics_are_shared_and_spread_without_changing_any_reader(layout, kind, stem, seed):
     """In float64, over variances from 0 to 100: every reader's affine map is what it was."""

@@ -2,7 +2,7 @@
 
     python torch_networks.py make FOLDER NAME...      writes NAME.safetensors, NAME.pth and NAME.npz for each
     python torch_networks.py check FOLDER NAME...     loads NAME.back.safetensors strictly, writes NAME.back.npz
-    python torch_networks.py make tests/weights/fixtures tiny_torchvision tiny_timm     makes the fixtures
+    python torch_networks.py make tests/weights/fixtures NAME...               makes the fixtures, the tiny networks
 
 A name is `densenet121` or the like of torchvision, or one of the tiny networks.
 """
@@ -19,10 +19,11 @@ SIZES = {"tiny": [(40, 33)], "full": [(224, 224), (197, 259)]}
 
 
 def network(name):
-    if name == "tiny_timm":
+    if name.startswith("tiny_timm"):
+        from timm.layers import BlurPool2d
         from timm.models.densenet import DenseNet
 
-        return DenseNet(**TINY)
+        return DenseNet(**TINY, **({"stem_type": "deep", "aa_layer": BlurPool2d} if name.endswith("blur_d") else {}))
     import torchvision
 
     if name == "tiny_torchvision":
