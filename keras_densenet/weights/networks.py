@@ -5,10 +5,9 @@ import functools
 import re
 from typing import Any
 
-from keras_densenet.architecture import Architecture, transition_channels
+from keras_densenet.architecture import STEMS, Architecture, stem_convolutions, transition_channels
 from keras_densenet.weights import layouts
 
-_STEMS = ("cifar", "imagenet")
 # Batches that torch has counted, thresholds of torchxrayvision for its outputs, what an optimizer remembers.
 _NOBODYS = re.compile(r"(^|\.)(num_batches_tracked|op_threshs)$|(^|\.)state\.\d+\.")
 
@@ -84,7 +83,8 @@ class Found:
     @property
     def architecture(self):
         """The `Architecture`, read off the names and shapes; raises ValueError where they are none of a DenseNet's."""
-        *_, channels, filters = self._needed("stem/conv_kernel")
+        *_, channels, _ = self._needed("stem/conv_kernel")
+        suffix = stem_convolutions(self.plan.stem, channels, 2)[-1].suffix
         last = "conv2" if self.plan.bottleneck else "conv1"
         transitions = [self._needed(f"transition{b}/conv_kernel")[2:] for b in range(1, len(self.plan.blocks))]
         return Architecture(
@@ -93,7 +93,7 @@ class Found:
             bottleneck=self.plan.bottleneck,
             theta=_theta(transitions),
             stem=self.plan.stem,
-            stem_channels=filters,
+            stem_channels=self._needed(f"stem/conv{suffix}_kernel")[3],
             classes=self.classes,
             input_shape=(None, None, channels),
         )
@@ -218,7 +218,7 @@ def _plan(stored, layout, spelling, prefix):
     if not blocks:
         return None
     options = {"growth_rate": 1, "bottleneck": "conv2" in kinds, "theta": 1.0, "classes": None}
-    plans = [Architecture(blocks=tuple(blocks), stem=stem, input_shape=(None, None, 3), **options) for stem in _STEMS]
+    plans = [Architecture(blocks=tuple(blocks), stem=stem, input_shape=(None, None, 3), **options) for stem in STEMS]
     return max(plans, key=lambda plan: _fit(Found(layout, spelling, prefix, plan, stored)))
 
 
