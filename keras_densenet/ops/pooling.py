@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.xla import is_compiling
 
 
 def stem_pool(x):

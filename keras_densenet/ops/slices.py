@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.xla import is_compiling
 
 _NUMBERS = 2**19  # 2 MiB
 

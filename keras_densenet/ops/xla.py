@@ -1,21 +1,14 @@
 """What only XLA has, each behind a function that also works without it."""
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
-from tensorflow.python.framework import ops as graphs
-from tensorflow.python.ops import control_flow_util
 
+from keras_densenet.compat.tensorflow import dynamic_update_slice, is_compiling, optimization_barrier
 from keras_densenet.ops.shapes import sizes
-
-
-def is_compiling():
-    """Whether what is being traced will be compiled by XLA, here or in a function around this one."""
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graphs.get_default_graph())
 
 
 def barrier(tensors):
     """Passes tensors through unchanged, and keeps XLA from merging what follows with what came before."""
-    return gen_xla_ops.xla_optimization_barrier(list(tensors)) if is_compiling() else list(tensors)
+    return optimization_barrier(tensors) if is_compiling() else list(tensors)
 
 
 def after(tensor, value):
@@ -31,7 +24,7 @@ def after(tensor, value):
 
 def put_in_place(buffer, start, part):
     """Puts `part` into `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
-    return gen_xla_ops.xla_dynamic_update_slice(buffer, part, start)
+    return dynamic_update_slice(buffer, part, start)
 
 
 def add_in_place(buffer, start, part):
