@@ -9,7 +9,7 @@ import pytest
 import keras_densenet
 from keras_densenet import search
 
-PACKAGES = ["", ".data", ".explain", ".layers", ".models", ".search", ".serving", ".training", ".weights"]
+PACKAGES = ["", ".data", ".explain", ".layers", ".models", ".ops", ".search", ".serving", ".training", ".weights"]
 UNTYPED = [*search.ALGORITHMS.values(), search.Tuner]  # what KerasTuner calls, which has no types
 SPECIAL = ("__call__", "__getitem__", "__init__", "__len__")
 

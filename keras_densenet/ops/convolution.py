@@ -4,9 +4,10 @@ import tensorflow as tf
 
 from keras_densenet.compat.tensorflow import convolution, is_compiling
 from keras_densenet.ops.shapes import sizes
+from keras_densenet.types import Tensor
 
 
-def convolve(x, kernel):
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     """Convolves with zero padding, so that the image keeps its size.
 
     Args:
@@ -23,7 +24,7 @@ def convolve(x, kernel):
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def gradient_of_input(kernel, upstream):
+def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
     """Gradient of `convolve(x, kernel)` with respect to x.
 
     Args:
@@ -43,7 +44,7 @@ def gradient_of_input(kernel, upstream):
     return _unflatten(tf.matmul(shifted, tf.reshape(turned, (shifted.shape[-1], -1))), upstream)
 
 
-def gradient_of_kernel(x, upstream, size):
+def gradient_of_kernel(x: Tensor, upstream: Tensor, size: int) -> Tensor:
     """Gradient of `convolve(x, kernel)` with respect to the kernel.
 
     Args:

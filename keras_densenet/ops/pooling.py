@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
+from keras_densenet.types import Tensor
 
 
-def stem_pool(x):
+def stem_pool(x: Tensor) -> Tensor:
     """3x3 max-pool of stride 2 with one pixel of padding on every side, as in torch.
 
     Args:
@@ -22,12 +23,13 @@ def stem_pool(x):
 
 
 @tf.custom_gradient
-def stem_pool_in_training(x):
+def stem_pool_in_training(x: Tensor) -> Tensor:
     """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`."""
     batch, height, width, _ = sizes(x)
     rows, columns = (height + 1) // 2, (width + 1) // 2
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    y = origin = None
+    y: Tensor = None
+    origin: Tensor = None
     for i, j in itertools.product(range(3), repeat=2):
         element = padded[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2]
         if y is None:
@@ -52,7 +54,7 @@ def stem_pool_in_training(x):
 
 
 @tf.custom_gradient
-def average_pool(x):
+def average_pool(x: Tensor) -> Tensor:
     """2x2 average pool of stride 2; an odd last row or column is left out.
 
     Args:

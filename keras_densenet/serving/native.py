@@ -29,13 +29,18 @@ class NativeModel:
         c = self._c = _library()
         self._graph, options, buffer = c.TF_NewGraph(), c.TF_NewSessionOptions(), c.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(b"serve")
-        with self._status(f"{str(folder)!r} cannot be loaded") as status:
-            load = c.TF_LoadSessionFromSavedModel
-            self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, status)
-        found = _Buffer.from_address(buffer)
-        meta_graph = tf.compat.v1.MetaGraphDef.FromString(ctypes.string_at(found.data, found.length))
-        c.TF_DeleteBuffer(buffer)
-        c.TF_DeleteSessionOptions(options)
+        try:
+            with self._status(f"{str(folder)!r} cannot be loaded") as status:
+                load = c.TF_LoadSessionFromSavedModel
+                self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, status)
+            found = _Buffer.from_address(buffer)
+            meta_graph = tf.compat.v1.MetaGraphDef.FromString(ctypes.string_at(found.data, found.length))
+        except BaseException:
+            c.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            c.TF_DeleteBuffer(buffer)
+            c.TF_DeleteSessionOptions(options)
         self.graph = meta_graph.graph_def
         self.signatures = {
             name: signature for name, signature in meta_graph.signature_def.items() if not name.startswith("__")
@@ -76,9 +81,11 @@ class NativeModel:
 
     def close(self) -> None:
         """Frees what the model holds; it cannot be run any more."""
-        with self._status("The model cannot be closed") as status:
-            self._c.TF_DeleteSession(self._session, status)
-        self._c.TF_DeleteGraph(self._graph)
+        try:
+            with self._status("The model cannot be closed") as status:
+                self._c.TF_DeleteSession(self._session, status)
+        finally:
+            self._c.TF_DeleteGraph(self._graph)
 
     def _run(self, feeds, arrays, fetches):
         c = self._c

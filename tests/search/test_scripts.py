@@ -1,5 +1,6 @@
 """The scripts in `tuning/`, in processes of their own."""
 
+import contextlib
 import csv
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 import keras_densenet as kd
 from keras_densenet import cli, training
 from keras_densenet.search import Budget, DenseNetHyperModel, RandomSearch
+from keras_densenet.search.launch import launched
 from tests.data.pictures import write_classes
 
 TUNING = pathlib.Path(__file__).parents[2] / "tuning"
@@ -154,6 +156,16 @@ def test_workers_share_a_search_whose_chief_is_killed(tmp_path, start):
         rows = list(csv.DictReader(file))
     assert len({(row["blocks"], row["growth_rate"], row["learning_rate"]) for row in rows}) == 5
     assert all(row["epochs"] == "1.0" for row in rows)
+
+
+def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "somebody")
+    monkeypatch.delenv("KERASTUNER_ORACLE_IP", raising=False)
+    before = dict(os.environ)
+    with contextlib.suppress(OSError), launched(2, ["-c", ""], tmp_path / "a"):
+        assert os.environ["KERASTUNER_TUNER_ID"] == "chief"
+        raise OSError
+    assert dict(os.environ) == before
 
 
 def test_the_readmes_example_runs(tmp_path):
