@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 import keras_densenet as kd
-from keras_densenet.cli.common import app, console
+from keras_densenet.cli.common import app, command, console
 from keras_densenet.console import Table
 from keras_densenet.weights.catalogue import CHECKPOINTS
-from keras_densenet.weights.files import check_target
 
 
 @app.command()
@@ -24,7 +23,7 @@ def weights():
     console.print(table)
 
 
-@app.command()
+@command()
 def convert(
     source: Annotated[str, typer.Argument(help="A file of weights, or a name from `keras-densenet weights`.")],
     model: Annotated[str, typer.Option(help="A name from `keras-densenet models`.")],
@@ -38,6 +37,8 @@ def convert(
 
     Example: keras-densenet convert densenet121.safetensors --model densenet121 --out densenet121.weights.h5
     """
+    from keras_densenet.weights.files import check_target
+
     check_target(out, layout)
     arguments = {"include_top": top} | ({"classes": classes} if classes else {})
     with console.status("building the network ..."):
