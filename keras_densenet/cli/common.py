@@ -79,7 +79,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
     console.print(
         f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
-        f"{len(splits.train.labels):,} {name} images; {devices} device{'s' * (devices > 1)}, "
+        f"{len(splits.train.labels):,} {name} images; {_counted(devices, 'device')}, "
         + ("compiled with XLA" if xla else "without XLA"),
         highlight=False,
     )
@@ -111,8 +111,12 @@ def _saved(out):
     progress = RunFolder(out, writes=False).read_progress()
     if not progress:
         return "nothing is saved yet"
-    steps = f" and {progress.step} steps of the next" if progress.step else ""
-    return f"{progress.epoch} epochs{steps} are saved in {out}, and the same command goes on from there"
+    steps = f" and {_counted(progress.step, 'step')} of the next" if progress.step else ""
+    return f"{out} keeps {_counted(progress.epoch, 'epoch')}{steps}, and the same command goes on from there"
+
+
+def _counted(count, word):
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def filled(recipe, splits, strategy=None):
@@ -124,7 +128,7 @@ def filled(recipe, splits, strategy=None):
         return recipe
     console.print(
         f"batch size {size} instead of {recipe.batch_size}, for {count:,} training images on "
-        f"{devices} device{'s' * (devices > 1)}",
+        f"{_counted(devices, 'device')}",
         highlight=False,
     )
     return recipe.changed(batch_size=size)
@@ -189,12 +193,12 @@ def read_labels(path, network):
     return labels
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, framing=None):
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None):
     """Loads a data set, for a network by its `Framing`, and tells what its check found."""
     import absl.logging
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    given = {"image_size": image_size}
+    given = {"image_size": image_size, "channels": channels}
     if framing is not None:
         given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
     splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)

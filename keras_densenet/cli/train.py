@@ -123,7 +123,7 @@ def _source(model, planned, data, image_size, data_dir):
         return {"source": data or "digits", "image_size": image_size, "data_dir": data_dir}
     name, (*size, channels) = planned["name"], planned["shape"]
     moved = os.path.isabs(name) and not os.path.isdir(name)
-    wrong = ["--data"] if data is not None and absolute(data) != name and not moved else []
+    wrong = ["--data"] if data is not None and absolute(data) != absolute(name) and not moved else []
     wrong += ["--image-size"] if image_size is not None and [image_size] * 2 != size else []
     if wrong:
         raise ValueError(

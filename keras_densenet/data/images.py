@@ -77,26 +77,33 @@ def decode(record, framing, box=None):
         ValueError: for an image with `faults`, or what Pillow cannot decode.
         OSError: the same.
     """
-    PIL, size = pillow(), framing.size
+    PIL = pillow()
     with open_image(record) as image:
         if found := faults(image):
             raise ValueError(f"it is {found[0]}")
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         height, width = image.size if turned else image.size[::-1]
-        top, left, part_height, part_width = part = (box or framing.box)(height, width)
-        if size is not None:
+        part = (box or framing.box)(height, width)
+        if framing.size is not None:
             factor = framing.reduction(part)
             image.draft(None, (image.width // factor, image.height // factor))
         PIL.ImageOps.exif_transpose(image, in_place=True)
         y, x = image.height / height, image.width / width
         image = _converted(image, MODES[framing.channels])
-        if size is not None:
-            right, bottom = min((left + part_width) * x, image.width), min((top + part_height) * y, image.height)
-            filtered = PIL.Image.Resampling[framing.interpolation.upper()]
-            # Columns first, as `ops.resize_box`: releases of Pillow differ in what they take first.
-            image = image.resize((size[1], image.height), filtered, (left * x, 0, right, image.height))
-            image = image.resize(size[::-1], filtered, (0, top * y, size[1], bottom))
+        if framing.size is not None:
+            image = _resized(image, [length * scale for length, scale in zip(part, (y, x, y, x), strict=True)], framing)
         return np.asarray(image).reshape(image.height, image.width, framing.channels)
+
+
+def _resized(image, box, framing):
+    """A box of an image in a framing's size: columns first, as `ops.resize_box`; releases of Pillow differ in that."""
+    (top, left, height, width), size = box, framing.size
+    right, bottom = min(left + width, image.width), min(top + height, image.height)
+    reach = 2 * max(1, height / size[0]) + 1  # of the filter
+    first, last = max(0, int(top - reach)), min(image.height, int(bottom + reach) + 1)
+    filtered = pillow().Image.Resampling[framing.interpolation.upper()]
+    image = image.resize((size[1], last - first), filtered, (left, first, right, last))
+    return image.resize(size[::-1], filtered, (0, top - first, size[1], bottom - first))
 
 
 def _converted(image, mode):

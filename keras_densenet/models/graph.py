@@ -19,6 +19,9 @@ class Network(keras.Model):
         return super().call(inputs, training=bool(training), mask=mask, **options)
 
 
+keras.saving.get_custom_objects()["Network"] = Network  # as Keras calls it in legacy `.h5` files
+
+
 def rebuilt(model, kind, replace=twin, front=None, image=None):
     """A model like another, in which none of the layers is a model itself.
 

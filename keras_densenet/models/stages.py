@@ -39,8 +39,7 @@ def stage_nodes(model):
         chain.append(chain[-1].parent_nodes[0])
     if not chain or _kind(chain[-1].operation) != "stem":
         raise ValueError(f"The model must hold a DenseNet from its stem on. Received: {model.name!r}")
-    before = {id(operation) for operation in _before(chain[-1])}
-    if others := set(stages) - {node.operation for node in chain} - {s for s in stages if id(s) in before}:
+    if others := set(stages) - {node.operation for node in chain} - _before(chain[-1]):
         last = [layer for layer in stages if layer in others][-1].name
         raise ValueError(
             f"The model must hold one DenseNet; make one of each with DenseNetModel(model.input, output of its last "
@@ -63,4 +62,4 @@ def _before(node):
     while front:
         found.append(front.pop())
         front.extend(parent for parent in found[-1].parent_nodes if parent not in found and parent not in front)
-    return [node.operation for node in found]
+    return {node.operation for node in found}

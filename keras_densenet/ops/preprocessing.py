@@ -71,7 +71,7 @@ def check_channels(mode: Mode, channels: int | None) -> None:
 def normalise(pixels: Tensor, mode: Mode) -> Tensor:
     """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor."""
     mean, std, bgr = convention(mode)
-    mean, std = (values.astype(pixels.dtype.name) for values in (mean, std))
+    mean, std = (values.astype(tf.as_dtype(pixels.dtype).name) for values in (mean, std))
     return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
 
 

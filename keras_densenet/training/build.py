@@ -31,7 +31,7 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
     if mode == "data":
         mean, std = mean_and_std(splits.train)
         mode = {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
-    with _dtype_policy(recipe.mixed_precision):
+    with dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
         normalise = Preprocess(mode, name="preprocess")
         classes = len(splits.labels)
@@ -50,7 +50,8 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
 
 
 @contextlib.contextmanager
-def _dtype_policy(name):
+def dtype_policy(name):
+    """Sets Keras' dtype policy for a while."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -73,7 +73,7 @@ class Recipe:
         if self.schedule == "steps" and self.warmup_epochs:
             raise ValueError(f'warmup_epochs needs schedule="cosine". Received: warmup_epochs={self.warmup_epochs}')
         if self.schedule == "cosine" and self.drops:
-            raise ValueError(f'drops needs schedule="steps". Received: drops={self.drops}')
+            raise ValueError(f'drops must come with schedule="steps". Received: drops={self.drops}')
         if self.schedule == "steps" and not self.drops:
             raise ValueError(
                 'drops must have at least one share with schedule="steps", such as 0.5. Received: drops=()'

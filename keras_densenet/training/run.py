@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_densenet.data import Splits, evaluation_batches, training_steps, training_stream
 from keras_densenet.models import DenseNet
-from keras_densenet.training.build import build
+from keras_densenet.training.build import build, dtype_policy
 from keras_densenet.training.folder import Progress, RunFolder
 from keras_densenet.training.loop import Loop, figures
 from keras_densenet.training.recipe import Recipe
@@ -99,7 +99,8 @@ def train(
         check_same_place(strategy, progress and progress.epoch * steps + progress.step)
         with strategy.scope():
             if progress:
-                model = run.load_checkpoint()
+                with dtype_policy(recipe.mixed_precision):  # by which Keras decides whether to scale the loss
+                    model = run.load_checkpoint()
                 model.optimizer.learning_rate = recipe.learning_rates(steps)  # of all epochs, where they became more
             else:
                 model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)

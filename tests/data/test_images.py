@@ -95,7 +95,7 @@ def test_only_exif_turns_an_image(tmp_path):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("shape", [(300, 200), (90, 400), (50, 40)])
 def test_cut_and_filter_are_those_of_the_published_recipes(shape, interpolation):
-    """torchvision's `Resize(48)` and `CenterCrop(40)`, whose pixels are rounded once or twice."""
+    """torchvision's `Resize(48)` and `CenterCrop(40)`; each of two passes may round to a neighbouring level."""
     image = Image.fromarray(picture(3, *shape))
     factor = 48 / min(shape)
     new = [max(48, int(side * factor + 1e-9)) for side in image.size]
@@ -103,4 +103,5 @@ def test_cut_and_filter_are_those_of_the_published_recipes(shape, interpolation)
     filtered = Image.Resampling[interpolation.upper()]
     expected = np.asarray(image.resize(new, filtered).crop((left, top, left + 40, top + 40)), "float32")
     found = read_images([np.asarray(image)], Framing((40, 40), 3, 40 / 48, interpolation))[0]
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(found - expected).max() <= 2
+    assert np.abs(found - expected).mean() < 0.1

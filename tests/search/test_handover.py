@@ -54,7 +54,7 @@ def test_train_takes_network_recipe_data_and_size_from_the_file(best, tmp_path):
         ("--image-size 16", "--image-size cannot be other than in best.json, whose network was found on digits at 8x8"),
         ("--data fashion_mnist", "--data cannot be other than in best.json"),
         ("--data photos --image-size 9", "--data, --image-size cannot be other than in best.json"),
-        ("--data-dir .", "data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
+        ("--data-dir .", "--data-dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
         ("--theta 0.4 --no-bottleneck", "--theta, --bottleneck cannot be used with --model, which says it all"),
     ],
 )

@@ -194,7 +194,7 @@ def test_the_readmes_example_runs(tmp_path):
         (["--images", "5000"], "images must be at most 1,257, which there are for training. Received: 5000"),
         (["--blocks", "1:2 3", "--equal-blocks"], "--equal-blocks needs the same values for all blocks"),
         (["--data-dir", "."], "--data-dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
-        (["--drops", "0.5"], 'drops needs --schedule "steps"'),
+        (["--drops", "0.5"], '--drops must come with --schedule "steps"'),
         (["--executions", "0"], "executions must be a whole number >= 1"),
         (["--trials", "-1"], "trials must be a whole number >= 1"),
         (["--images", "9"], "images must be at least 20, two of each class. Received: 9"),

@@ -116,9 +116,11 @@ def test_a_run_that_ended_goes_on_with_more_epochs_on_the_longer_schedule(finish
         train(NETWORK, "stripes", stripes, RECIPE, tmp_path / "a")
 
 
-def test_where_the_schedule_is_the_same_a_lengthened_run_ends_like_an_unbroken_one(stripes, tmp_path):
-    """The rate is constant, but momentum, dropout and the average of the weights go on."""
-    recipe = Recipe(epochs=1, batch_size=16, schedule="steps", drops=(0.999,), ema=0.9, augmentation="none", xla=False)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_where_the_schedule_is_the_same_a_lengthened_run_ends_like_an_unbroken_one(policy, stripes, tmp_path):
+    """The rate is constant, but momentum, dropout, the loss' scale and the average of the weights go on."""
+    varied = {"ema": 0.9, "augmentation": "none", "mixed_precision": policy}
+    recipe = Recipe(epochs=1, batch_size=16, schedule="steps", drops=(0.999,), xla=False, **varied)
     longer = dataclasses.replace(recipe, epochs=2)
     train(NETWORK, "stripes", stripes, recipe, tmp_path / "a")
     for name in "ab":
