@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pathlib
 
+import mypy.api
 import pytest
 
 import keras_densenet
@@ -55,6 +56,24 @@ def _for_type_checkers(module):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             exec(compile(ast.Module(node.body, []), module.__name__, "exec"), vars(module) | found, found)
     return found
+
+
+def test_a_type_checker_knows_the_names_that_are_imported_late_and_the_arguments_of_constructors(tmp_path):
+    lines = {
+        "import keras_densenet as kd": "",
+        "kd.DenseNet121(classes=5, weights='imagenet')": "",
+        "kd.DenseNet169(classes='many')": 'Argument "classes" to "DenseNet169" has incompatible type "str"',
+        "kd.DenseNet201(clases=5)": 'Unexpected keyword argument "clases" for "DenseNet201"',
+        "kd.training.RECIPES['short'].optimizer().decay": "",
+        "kd.nothing": 'Module has no attribute "nothing"',
+    }
+    (tmp_path / "a.py").write_text("\n".join(lines) + "\n")
+    config = ["--config-file", str(pathlib.Path(__file__).parents[1] / "pyproject.toml")]
+    told, errors, _ = mypy.api.run([*config, "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "a.py")])
+    assert not errors
+    for number, expected in enumerate(lines.values(), 1):
+        found = [line for line in told.splitlines() if line.startswith(f"{tmp_path}/a.py:{number}:")]
+        assert [expected in line for line in found] == [True] * bool(expected), told
 
 
 def test_type_checkers_are_told_that_there_are_types():
