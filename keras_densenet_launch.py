@@ -29,9 +29,14 @@ def quiet(extra):
         with _quiet_stderr():
             yield
     except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name in OF_EXTRAS:
-            sys.exit(f"keras-densenet needs {error.name}: pip install 'keras-densenet[{extra}]'")
-        sys.exit(f"keras-densenet cannot start: {error}")
+        sys.exit(f"keras-densenet {missing(error, extra) or f'cannot start: {error}'}")
+
+
+def missing(error, extra):
+    """What an error says that is due to a package of an extra; None for any other."""
+    if isinstance(error, ModuleNotFoundError) and error.name in OF_EXTRAS:
+        return f"needs {error.name}: pip install 'keras-densenet[{extra}]'"
+    return None
 
 
 @contextlib.contextmanager

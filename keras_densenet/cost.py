@@ -1,21 +1,27 @@
 """What a DenseNet costs, in closed form, without building it."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from keras_densenet.architecture import Architecture, Stage, check_count, stem_convolutions
 from keras_densenet.family import variant
-from keras_densenet.models.densenet import DenseNet, DenseNetModel
 from keras_densenet.types import ImageShape
 
-Network = str | Mapping[str, Any] | Architecture | DenseNetModel
+
+class Planned(Protocol):
+    """What has an `Architecture`: a `DenseNetModel`."""
+
+    @property
+    def architecture(self) -> Architecture: ...
+
+
+Network = str | Mapping[str, Any] | Architecture | Planned
 """A name, arguments of `DenseNet`, its plan, or a built one."""
 
 # Arguments of DenseNet, and those of them that cost nothing.
 _FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name", "prefix"}
-_ARGUMENTS = set(inspect.signature(DenseNet).parameters)
+_ARGUMENTS = _FREE | {"depth", "include_top"} | {field.name for field in dataclasses.fields(Architecture)}
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 

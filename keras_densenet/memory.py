@@ -25,14 +25,13 @@ def given_back():
     whole graph and the network's weights.
     """
     import keras
-    from tensorflow.python.framework.ops import gradient_registry
 
-    before = set(gradient_registry.list())
+    from keras_densenet.compat.tensorflow import custom_gradients, forget_gradients
+
+    before = custom_gradients()
     try:
         yield
     finally:
-        for name in set(gradient_registry.list()) - before:
-            if name.startswith("CustomGradient-"):
-                del gradient_registry._registry[name]
+        forget_gradients(custom_gradients() - before)
         keras.backend.clear_session(free_memory=False)
         gc.collect()

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Path = str | os.PathLike[str]
 Shape = tuple[int | None, ...]
@@ -19,4 +20,14 @@ Activation = str | Callable[..., Any] | None
 """As Keras takes it; None is linear."""
 Tensor = Any
 """TensorFlow's, or a symbolic one of Keras; both packages are untyped."""
-Array = np.ndarray[Any, Any]
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+else:
+
+    def __getattr__(name):  # half of the command line's start would be NumPy's
+        if name != "Array":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import numpy as np
+
+        return np.ndarray[Any, Any]

@@ -274,6 +274,8 @@ def test_start_up_is_quiet_and_every_command_has_an_example():
         "convert",
         "weights",
         "search",
+        "recipes",
+        "describe",
     )
     for name in names:
         assert "Example: keras-densenet" in CliRunner().invoke(app, [name, "--help"]).output

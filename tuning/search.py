@@ -1,157 +1,18 @@
-"""Searches for the best DenseNet within a budget.
+"""Searches for the best DenseNet within a budget: `keras-densenet search run`.
 
     python tuning/search.py --data digits --max-parameters 200k --trials 20
 
 A few minutes on 2 cores. Interrupted and called again, it goes on. The results are in `searches/digits`, and `python
-tuning/report.py searches/digits` shows them at any time.
+tuning/report.py searches/digits` shows them at any time. `--space` knows those of `keras-densenet search spaces`.
 """
 
-import pathlib
-import runpy
 import sys
-from typing import Annotated
 
 import keras_densenet_launch
 
 with keras_densenet_launch.quiet("search"):
-    import typer
-
-    from keras_densenet import cli, search, training
-    from keras_densenet.cli.common import Data, DataDir, SkipBad, console, filled, load_splits
-    from keras_densenet.cli.train import named, recipe_options
-    from keras_densenet.data.splits import limited
-    from keras_densenet.search.launch import launched
-
-SPACES = pathlib.Path(__file__).parent / "spaces"
-UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-
-
-def amount(text):
-    """A whole number from text such as 200k, 1.5M or 2G."""
-    unit = UNITS.get(text[-1:].lower(), 1)
-    try:
-        return int(float(text[:-1] if unit > 1 else text) * unit)
-    except (ValueError, OverflowError):
-        raise ValueError(f"A limit must be a number such as 200000, 200k, 1.5M or 2G. Received: {text!r}") from None
-
-
-def space_of(name):
-    """The arguments of `DenseNetHyperModel` in a file of `tuning/spaces`, by its name or path."""
-    path = pathlib.Path(name) if name.endswith(".py") else SPACES / f"{name}.py"
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in SPACES.glob("*.py")))
-        raise ValueError(f"--space must be one of {names}, or a file with a SPACE. Received: {name!r}")
-    try:
-        return runpy.run_path(path)["SPACE"]
-    except KeyError:
-        raise ValueError(f"{str(path)!r} must define SPACE, a dict of DenseNetHyperModel's arguments") from None
-
-
-def _values(text):
-    return typer.Option(help=text, rich_help_panel="Space: fixed 12, listed 8,12,16, range 4:24 or 4:24:2")
-
-
-Limit = Annotated[str | None, typer.Option(rich_help_panel="Budget: such as 200k, 1.5M, 2G")]
-
-
-@app.command()
-@recipe_options
-def main(
-    *,
-    data: Data = "digits",
-    out: Annotated[pathlib.Path | None, typer.Option(help="The search's folder. Default: searches/DATA.")] = None,
-    trials: Annotated[int, typer.Option(help="Networks to train; 0 for all that grid and hyperband have.")] = 20,
-    algorithm: Annotated[str, typer.Option(help=f"{', '.join(search.ALGORITHMS)}.")] = "bayesian",
-    objective: Annotated[str, typer.Option(help="val_accuracy or val_loss, of the last epoch.")] = "val_accuracy",
-    executions: Annotated[int, typer.Option(help="Seeds for each network; the report has mean and spread.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
-    compare: Annotated[
-        list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
-    ] = None,
-    confirm: Annotated[
-        int, typer.Option(help="New seeds with which the best and the compared networks are trained in the end.")
-    ] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
-    search_seed: Annotated[int | None, typer.Option(help="Of the points; grid has none.", show_default="1")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Height and width. Default: 16 for the digits, which are 8x8, else the images'.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option(help="Train on so many, validate on half as many, test on so many.")
-    ] = None,
-    skip_bad: SkipBad = False,
-    data_dir: DataDir = None,
-    max_parameters: Limit = None,
-    max_macs: Limit = None,
-    max_activation_bytes: Limit = None,
-    space: Annotated[str | None, typer.Option(help="A file of tuning/spaces; the options below change it.")] = None,
-    blocks: Annotated[str | None, _values("Layers of each block, such as '2:6 2:12 4'.")] = None,
-    equal_blocks: Annotated[bool | None, _values("The same number of layers in all blocks.")] = None,
-    growth_rate: Annotated[str | None, _values("k.")] = None,
-    theta: Annotated[str | None, _values("Compression.")] = None,
-    bottleneck: Annotated[str | None, _values("yes, no or yes,no.")] = None,
-    dropout_rate: Annotated[str | None, _values("Rate of dropout.")] = None,
-    stem: Annotated[str | None, typer.Option(help="cifar or imagenet.")] = None,
-    stem_channels: Annotated[str | None, _values("Width of the stem.")] = None,
-    learning_rate: Annotated[str | None, _values("Highest learning rate.")] = None,
-    weight_decay: Annotated[str | None, _values("Weight decay.")] = None,
-    recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
-    changes,
-):
-    """Search for the best DenseNet within a budget.
-
-    Example: python tuning/search.py --data digits --max-parameters 200k --trials 20
-    """
-    short = {"epochs": 8, "warmup_epochs": 1.0, "xla": False} if recipe == "short" else {}
-    recipe = named(recipe).changed(**short).changed(**changes)
-    if search_seed is not None and algorithm == "grid":
-        raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
-    if image_size is None and data == "digits":
-        image_size = 16
-    splits = limited(load_splits(data, image_size, skip_bad, data_dir, recipe.seed), images)
-    if "batch_size" not in changes:
-        recipe = filled(recipe, splits)
-    given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}
-    given |= {"bottleneck": bottleneck, "dropout_rate": dropout_rate, "stem_channels": stem_channels}
-    given |= {"learning_rate": learning_rate, "weight_decay": weight_decay}
-    given = {name: values for name, values in given.items() if values is not None}
-    hypermodel = search.DenseNetHyperModel(
-        tuple(splits.train.images.shape[1:]),
-        len(splits.labels),
-        **{**(space_of(space) if space else {}), **given},
-        recipe=recipe,
-    )
-    limits = {"max_parameters": max_parameters, "max_macs": max_macs, "max_activation_bytes": max_activation_bytes}
-    limits = {name: amount(limit) for name, limit in limits.items() if limit is not None}
-    folder = out or pathlib.Path("searches") / pathlib.Path(data).name
-    try:
-        with launched(workers, sys.argv, folder):
-            results = search.search(
-                folder,
-                hypermodel,
-                search.Budget(**limits, batch_size=recipe.batch_size),
-                splits,
-                {"name": data, "image_size": image_size, "images": images, "skip_bad": skip_bad or None}
-                | {"data_dir": data_dir and str(data_dir)},
-                algorithm=algorithm,
-                trials=trials or None,
-                executions=executions,
-                objective=objective,
-                seed=1 if search_seed is None else search_seed,
-                overwrite=overwrite,
-                compare=compare or (),
-                confirm=confirm,
-                console=console,
-            )
-    except (KeyboardInterrupt, training.Terminated) as end:
-        how = "interrupted" if isinstance(end, KeyboardInterrupt) else "terminated"
-        told = f"{how}; {folder} keeps what was trained, and the same command goes on from there"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
-        raise
-    if results:
-        results.show(console)
-
+    from keras_densenet import cli
 
 if __name__ == "__main__":
-    cli.run(app)
+    sys.argv[1:1] = ["search", "run"]
+    cli.run()

@@ -15,12 +15,14 @@ from keras_densenet.cli import (  # noqa: F401, each adds its commands to the ap
     models,
     predict,
     quickstart,
+    recipes,
     request,
     search,
     train,
 )
 from keras_densenet.cli.common import app
 from keras_densenet.console import Console
+from keras_densenet_launch import missing
 
 
 def run(application=app):
@@ -32,7 +34,8 @@ def run(application=app):
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("KERAS_DENSENET_DEBUG"):
             raise
-        told = in_options(str(error), typer.main.get_command(application), sys.argv[1:])
+        told = missing(error, "search" if sys.argv[1:2] == ["search"] else "cli")
+        told = told or in_options(str(error), typer.main.get_command(application), sys.argv[1:])
         Console(stderr=True).print(Text("Error:", "red"), told)
         sys.exit(2)
 

@@ -1,30 +1,58 @@
 """What the commands share: the application, the console, arguments, and how a run's progress is told."""
 
+import functools
 import importlib.util
 import pathlib
 from typing import Annotated
 
-import absl.logging
-import keras
 import typer
+import typer.core
 
 import keras_densenet as kd
+import keras_densenet_launch
 from keras_densenet import data as data_sets
-from keras_densenet import training
+from keras_densenet import models, training
+from keras_densenet.backend import check_backend
 from keras_densenet.console import Console
-from keras_densenet.models import framing_of
-from keras_densenet.models.flat import takes_pixels
-from keras_densenet.training.folder import RunFolder
-from keras_densenet.training.progress import ProgressBar
-from keras_densenet.training.strategy import is_chief
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     help="DenseNets for Keras: train, evaluate, predict, export.\n\nExample: keras-densenet quickstart",
 )
 console = Console()
+
+
+def _version(asked: bool):
+    if asked:
+        print(kd.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+):
+    pass
+
+
+class WithTensorFlow(typer.core.TyperCommand):
+    """A command that needs TensorFlow; the others are answered at once."""
+
+    def invoke(self, context):
+        start_tensorflow()
+        return super().invoke(context)
+
+
+def start_tensorflow():
+    """Imports TensorFlow without its messages, or ends the program with a sentence."""
+    with keras_densenet_launch.quiet("cli"):
+        check_backend()
+
+
+command = functools.partial(app.command, cls=WithTensorFlow)
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 DATA = (
@@ -43,6 +71,9 @@ DataDir = Annotated[
 
 
 def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=False, **options):
+    from keras_densenet.training.progress import ProgressBar
+    from keras_densenet.training.strategy import is_chief
+
     strategy = strategy or training.make_strategy()
     xla, devices = training.uses_xla(recipe, strategy), strategy.num_replicas_in_sync
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
@@ -75,6 +106,8 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
 
 
 def _saved(out):
+    from keras_densenet.training.folder import RunFolder
+
     progress = RunFolder(out, writes=False).read_progress()
     if not progress:
         return "nothing is saved yet"
@@ -104,11 +137,15 @@ def filled(recipe, splits, strategy=None):
 def _tensorboard(folder):
     if importlib.util.find_spec("tensorboard") is None:
         raise ImportError("TensorBoard logs need a package: pip install 'keras-densenet[tensorboard]'")
+    import keras
+
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
 def load_network(path):
     """`training.load_model`, with a word about a network that gets pixels without being known to take them."""
+    from keras_densenet.models.flat import takes_pixels
+
     network, labels = training.load_model(path)
     if not takes_pixels(network):
         Console(stderr=True).print(
@@ -138,7 +175,7 @@ def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir
     if source is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    splits = load_splits(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=framing_of(network))
+    splits = load_splits(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
     if record and splits.labels != labels:
         raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
     return source, splits
@@ -158,6 +195,8 @@ def read_labels(path, network):
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None):
     """Loads a data set, for a network by its `Framing`, and tells what its check found."""
+    import absl.logging
+
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
     given = {"image_size": image_size, "channels": channels}
     if framing is not None:

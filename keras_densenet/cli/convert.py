@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 import keras_densenet as kd
-from keras_densenet.cli.common import app, console
+from keras_densenet.cli.common import app, command, console
 from keras_densenet.console import Table
 from keras_densenet.family import variant
 from keras_densenet.weights.catalogue import CHECKPOINTS, member
-from keras_densenet.weights.files import check_target, describe_file
 
 _SHOWN = 5  # names of tensors
 _OWN = ("classes", "include_top", "input_shape")  # arguments in which networks of one architecture differ
@@ -37,6 +36,8 @@ def weights(
         for name, value in vars(CHECKPOINTS[source]).items():
             console.print(f"{name}: {value}", soft_wrap=True)
     else:
+        from keras_densenet.weights.files import describe_file
+
         found = describe_file(source)
         for name, description in found.items():
             _tell(source, name if len(found) > 1 else None, description)
@@ -89,6 +90,8 @@ def _network_of(source, network, model, top):
         return {**variant(row.variant), **has_top, "input_shape": (None, None, row.channels)}
     if model is not None and not pathlib.Path(source).exists():
         return {**variant(model), "include_top": top, "input_shape": None}
+    from keras_densenet.weights.files import describe_file
+
     found = describe_file(source)
     described = found.get(network, next(iter(found.values())))
     if top and described.left_over:
@@ -98,7 +101,7 @@ def _network_of(source, network, model, top):
     return _arguments(described, top)
 
 
-@app.command()
+@command()
 def convert(
     source: Annotated[str, typer.Argument(help="A file of weights, a run's folder, or a name from `weights`.")],
     out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors or .pth.")],
@@ -112,6 +115,8 @@ def convert(
 
     Example: keras-densenet convert densenet121.safetensors --out densenet121.weights.h5
     """
+    from keras_densenet.weights.files import check_target
+
     check_target(out, layout)
     arguments = _network_of(source, network, model, top)
     if model is not None:

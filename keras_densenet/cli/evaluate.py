@@ -4,17 +4,16 @@ import functools
 import pathlib
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import DataDir, Model, SkipBad, app, console, load_network, load_splits_of
+from keras_densenet.cli.common import DataDir, Model, SkipBad, command, console, load_network, load_splits_of
 from keras_densenet.console import Table, track
 
 _SHOWN = 20
 
 
-@app.command()
+@command()
 def evaluate(
     model: Model,
     data: Annotated[str | None, typer.Option(help="As for train. Default: what the run trained on.")] = None,
@@ -30,6 +29,8 @@ def evaluate(
 
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
+    import numpy as np
+
     network, labels = load_network(model)
     data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir)
     watched = functools.partial(track, what="evaluating", console=console)

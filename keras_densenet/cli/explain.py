@@ -3,18 +3,23 @@
 import pathlib
 from typing import Annotated
 
-import numpy as np
-import tensorflow as tf
 import typer
-from PIL import Image
 
 import keras_densenet as kd
-from keras_densenet import data, training
+from keras_densenet import data, models, training
 from keras_densenet import explain as views
-from keras_densenet.cli.common import DataDir, Model, app, console, load_network, load_splits_of
+from keras_densenet.cli.common import (
+    DataDir,
+    Model,
+    WithTensorFlow,
+    app,
+    console,
+    load_network,
+    load_splits_of,
+    start_tensorflow,
+)
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table, track
-from keras_densenet.models import framing_of
 from keras_densenet.names import visible
 
 _SEEN, _LARGEST = 256, 1024  # pixels of a picture's shorter and longer side
@@ -23,7 +28,7 @@ explain = typer.Typer(no_args_is_help=True, help="See which features a trained n
 app.add_typer(explain, name="explain")
 
 
-@explain.command()
+@explain.command(cls=WithTensorFlow)
 def reuse(
     model: Model,
     out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("reuse.png"),
@@ -57,7 +62,7 @@ def _figure(value):
     return "" if value is None else f"{value:.2f}"
 
 
-@explain.command()
+@explain.command(cls=WithTensorFlow)
 def cam(
     model: Model,
     images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
@@ -68,7 +73,7 @@ def cam(
     of: Annotated[
         str | None, typer.Option("--class", help="Name or number of the class to explain. Default: the most probable.")
     ] = None,
-    method: Annotated[str, typer.Option(help=f"{' or '.join(views.METHODS)}.")] = views.METHODS[0],
+    method: Annotated[str, typer.Option(help="grad-cam or grad-cam++.")] = "grad-cam",
 ):
     """Draw what in images speaks for a class: Grad-CAM, laid over each image; what the network did not see is darker.
 
@@ -77,13 +82,13 @@ def cam(
     network, labels = load_network(model)
     class_index = None if of is None else _class(of, labels)
     paths, table = image_files(images), Table("image", "class", "probability", "picture")
-    framing, written = framing_of(network), set()
+    framing, written = models.framing_of(network), set()
     size = 1 if framing.size is None else 32
     for start in track(range(0, len(paths), size), "explaining", console=console):
         batch = paths[start : start + size]
         pixels = data.read_images(batch, framing)
         found = kd.grad_cam(network, pixels, class_index, level, method)
-        probabilities = np.asarray(network(pixels, training=False))
+        probabilities = network(pixels, training=False).numpy()
         for path, cam, index, row in zip(batch, found.maps, found.classes, probabilities, strict=True):
             label, probability = labels[index], f"{row[index]:.1%}"
             name = f"{path.stem}-{visible(label).replace('/', '_')}"
@@ -98,6 +103,10 @@ def cam(
 
 def _overlaid(path, cam, framing):
     """The whole photo in a size that one can see, with the map where the network saw it, and darker elsewhere."""
+    import numpy as np
+    import tensorflow as tf
+    from PIL import Image
+
     photo = Image.fromarray(data.read_images([path], data.Framing(None, 3))[0].astype("uint8"))
     box = framing.box(photo.height, photo.width)
     scale = max(1, _SEEN // min(photo.size)) if min(photo.size) < _SEEN else min(1, _LARGEST / max(photo.size))
@@ -119,7 +128,7 @@ def _class(name, labels):
     raise ValueError(f"--class must be the name of a class, or a number in 0..{len(labels) - 1}. Received: {name!r}")
 
 
-@explain.command()
+@explain.command(cls=WithTensorFlow)
 def gradients(
     model: Model,
     out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("gradients.png"),
@@ -133,6 +142,8 @@ def gradients(
 
     Example: keras-densenet explain gradients runs/digits --out gradients.png
     """
+    import numpy as np
+
     network, labels = load_network(model)
     train = load_splits_of(model, network, labels, source, data_dir=data_dir)[1].train
     kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
@@ -162,6 +173,8 @@ def describe(
 
     Example: keras-densenet describe densenet121 --out densenet121.svg
     """
+    if measure or out or network not in kd.list_models():
+        start_tensorflow()
     if network in kd.list_models():
         model = kd.create_model(network) if measure else network
     elif pathlib.Path(network).exists() or network.endswith(".keras") or pathlib.Path(network).name != network:

@@ -5,17 +5,14 @@ import json
 import pathlib
 from typing import Annotated
 
-import tensorflow as tf
 import typer
 
-from keras_densenet import serving, training
-from keras_densenet.cli.common import Model, app, console
+from keras_densenet import data, models, serving, training
+from keras_densenet.cli.common import Model, command, console
 from keras_densenet.console import Table
-from keras_densenet.data import files_of, read_images
-from keras_densenet.models import framing_of
 
 
-@app.command()
+@command()
 def export(
     model: Model,
     out: Annotated[pathlib.Path | None, typer.Option(help="Folder of all served models.")] = None,
@@ -69,7 +66,11 @@ def export(
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
     if format != "saved_model":
-        images = None if representative is None else read_images(files_of([representative]), framing_of(network))
+        images = (
+            None
+            if representative is None
+            else data.read_images(data.files_of([representative]), models.framing_of(network))
+        )
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
                 *(network, out, format, name, version, preprocessing),
@@ -144,6 +145,8 @@ def _show(report):
 
 
 def _tensors(known):
+    import tensorflow as tf
+
     def text(tensor):
         sides = ("?" if dim.size < 0 else str(dim.size) for dim in tensor.tensor_shape.dim)
         return f"{tf.as_dtype(tensor.dtype).name}({', '.join(sides)})"

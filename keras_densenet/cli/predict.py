@@ -5,16 +5,14 @@ import pathlib
 import sys
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from keras_densenet import training
-from keras_densenet.cli.common import Model, app, console, load_network, read_labels
+from keras_densenet import data, training
+from keras_densenet.cli.common import Model, command, console, load_network, read_labels
 from keras_densenet.console import Console, Table, track
-from keras_densenet.data import files_of
 
 
-@app.command()
+@command()
 def predict(
     model: Model,
     images: Annotated[
@@ -40,7 +38,7 @@ def predict(
     found = track(answers, "predicting", len(paths), console=errors)
     table = Table("image", "classes, most probable first")
     for path, row in found:
-        best = [(labels[index], float(row[index])) for index in np.argsort(-row)[:top]]
+        best = [(labels[index], float(row[index])) for index in (-row).argsort()[:top]]
         if as_json:
             named = [{"label": label, "probability": probability} for label, probability in best]
             print(json.dumps({"image": str(path), "predictions": named}))
@@ -53,6 +51,6 @@ def predict(
 def image_files(arguments):
     """The image files that the arguments stand for."""
     if "-" not in arguments:
-        return files_of(arguments)
+        return data.files_of(arguments)
     listed = [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    return files_of(path for argument in arguments for path in (listed if argument == "-" else [argument]))
+    return data.files_of(path for argument in arguments for path in (listed if argument == "-" else [argument]))

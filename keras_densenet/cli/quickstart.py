@@ -7,19 +7,17 @@ import sys
 import tempfile
 from typing import Annotated
 
-import numpy as np
 import typer
-from PIL import Image
 
 from keras_densenet import data, serving, training
-from keras_densenet.cli.common import app, console, run_training
+from keras_densenet.cli.common import command, console, run_training
 from keras_densenet.console import Table
 from keras_densenet.files import written_beside
 
 QUICKSTART = {"depth": 16, "growth_rate": 12}
 
 
-@app.command()
+@command()
 def quickstart(
     out: Annotated[pathlib.Path, typer.Option(help="Folder for everything that is made.")] = pathlib.Path("quickstart"),
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 15,
@@ -28,6 +26,8 @@ def quickstart(
 
     Example: keras-densenet quickstart
     """
+    from PIL import Image
+
     state = run_training(QUICKSTART, "digits", data.load_digits(), training.Recipe(epochs=epochs, batch_size=32), out)
     model, labels = training.load_model(out)
     target = serving.export_saved_model(model, out / "served", "digits", labels=labels)
@@ -50,6 +50,8 @@ def quickstart(
 
 
 def _ask_fresh_process(folder, images):
+    import numpy as np
+
     with tempfile.TemporaryDirectory() as scratch:
         given, answer = pathlib.Path(scratch, "images.npy"), pathlib.Path(scratch, "probabilities.npy")
         np.save(given, images)

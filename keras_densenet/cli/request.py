@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from keras_densenet.cli.common import app, console
+from keras_densenet import serving
+from keras_densenet.cli.common import command, console
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table
-from keras_densenet.serving import connect
 
 
-@app.command()
+@command()
 def request(
     url: Annotated[str, typer.Argument(help="http://host:8501/v1/models/NAME or grpc://host:8500/NAME.")],
     images: Annotated[
@@ -26,7 +26,11 @@ def request(
 
     Example: keras-densenet request http://localhost:8501/v1/models/digits seven.png photos/ --json
     """
-    paths, client, table = image_files(images), connect(url, timeout), Table("image", "classes, most probable first")
+    paths, client, table = (
+        image_files(images),
+        serving.connect(url, timeout),
+        Table("image", "classes, most probable first"),
+    )
     all_ok = True
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]

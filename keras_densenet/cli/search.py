@@ -1,19 +1,189 @@
-"""`keras-densenet search`: what a search has found. `python tuning/search.py` searches."""
+"""`keras-densenet search`: searching, and what a search has found."""
 
+import functools
 import pathlib
+import runpy
+import sys
 from typing import Annotated
 
 import typer
 
-from keras_densenet.cli.common import app, console
+import keras_densenet
+from keras_densenet import training
+from keras_densenet.cli.common import Data, DataDir, SkipBad, WithTensorFlow, app, console, filled, load_splits
+from keras_densenet.cli.recipes import named, recipe_options
+from keras_densenet.console import Table
 
-group = typer.Typer(no_args_is_help=True, help="What a search has found.\n\nExample: keras-densenet search best DIR")
+group = typer.Typer(
+    no_args_is_help=True,
+    help="Search for the best DenseNet within a budget.\n\nExample: keras-densenet search run --max-parameters 200k",
+)
 app.add_typer(group, name="search")
+command = functools.partial(group.command, cls=WithTensorFlow)
 
 Folder = Annotated[pathlib.Path, typer.Argument(help="A search's folder.")]
+SPACES = pathlib.Path(keras_densenet.__file__).parent / "search" / "spaces"
+UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def amount(text):
+    """A whole number from text such as 200k, 1.5M or 2G."""
+    unit = UNITS.get(text[-1:].lower(), 1)
+    try:
+        return int(float(text[:-1] if unit > 1 else text) * unit)
+    except (ValueError, OverflowError):
+        raise ValueError(f"A limit must be a number such as 200000, 200k, 1.5M or 2G. Received: {text!r}") from None
+
+
+def space_names():
+    """The spaces of the package by name."""
+    return sorted(file.stem for file in SPACES.glob("[!_]*.py"))
+
+
+def space_of(name):
+    """A space by its name or its file.
+
+    Returns:
+        What it is, a text, and its arguments of `DenseNetHyperModel`, a dict.
+    """
+    path = pathlib.Path(name) if name.endswith(".py") else SPACES / f"{name}.py"
+    if not path.is_file():
+        names = ", ".join(space_names())
+        raise ValueError(f"--space must be one of {names}, or a file with a SPACE. Received: {name!r}")
+    found = runpy.run_path(path)
+    if not isinstance(found.get("SPACE"), dict):
+        raise ValueError(f"{str(path)!r} must define SPACE, a dict of DenseNetHyperModel's arguments")
+    return found["__doc__"] or "", found["SPACE"]
+
+
+def _values(text):
+    return typer.Option(help=text, rich_help_panel="Space: fixed 12, listed 8,12,16, range 4:24 or 4:24:2")
+
+
+Limit = Annotated[str | None, typer.Option(rich_help_panel="Budget: such as 200k, 1.5M, 2G")]
+
+
+@command()
+@recipe_options
+def run(
+    *,
+    data: Data = "digits",
+    out: Annotated[pathlib.Path | None, typer.Option(help="The search's folder. Default: searches/DATA.")] = None,
+    trials: Annotated[int, typer.Option(help="Networks to train; 0 for all that grid and hyperband have.")] = 20,
+    algorithm: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid.")] = "bayesian",
+    objective: Annotated[str, typer.Option(help="val_accuracy or val_loss, of the last epoch.")] = "val_accuracy",
+    executions: Annotated[int, typer.Option(help="Seeds for each network; the report has mean and spread.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
+    compare: Annotated[
+        list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
+    ] = None,
+    confirm: Annotated[
+        int, typer.Option(help="New seeds with which the best and the compared networks are trained in the end.")
+    ] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
+    search_seed: Annotated[int | None, typer.Option(help="Of the points; grid has none.", show_default="1")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width. Default: 16 for the digits, which are 8x8, else the images'.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Train on so many, validate on half as many, test on so many.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    data_dir: DataDir = None,
+    max_parameters: Limit = None,
+    max_macs: Limit = None,
+    max_activation_bytes: Limit = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="A name from `search spaces`, or a file; the options below change it."),
+    ] = None,
+    blocks: Annotated[str | None, _values("Layers of each block, such as '2:6 2:12 4'.")] = None,
+    equal_blocks: Annotated[bool | None, _values("The same number of layers in all blocks.")] = None,
+    growth_rate: Annotated[str | None, _values("k.")] = None,
+    theta: Annotated[str | None, _values("Compression.")] = None,
+    bottleneck: Annotated[str | None, _values("yes, no or yes,no.")] = None,
+    dropout_rate: Annotated[str | None, _values("Rate of dropout.")] = None,
+    stem: Annotated[str | None, typer.Option(help="cifar or imagenet.")] = None,
+    stem_channels: Annotated[str | None, _values("Width of the stem.")] = None,
+    learning_rate: Annotated[str | None, _values("Highest learning rate.")] = None,
+    weight_decay: Annotated[str | None, _values("Weight decay.")] = None,
+    recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
+    changes,
+):
+    """Search for the best DenseNet within a budget.
+
+    Interrupted and called again, it goes on. A few minutes on 2 cores:
+
+    Example: keras-densenet search run --data digits --max-parameters 200k --trials 20
+    """
+    from keras_densenet import search
+    from keras_densenet.data.splits import limited
+    from keras_densenet.search.launch import launched
+
+    short = {"epochs": 8, "warmup_epochs": 1.0, "xla": False} if recipe == "short" else {}
+    settled = named(recipe).changed(**short).changed(**changes)
+    if search_seed is not None and algorithm == "grid":
+        raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
+    if image_size is None and data == "digits":
+        image_size = 16
+    splits = limited(load_splits(data, image_size, skip_bad, data_dir, settled.seed), images)
+    if "batch_size" not in changes:
+        settled = filled(settled, splits)
+    given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}
+    given |= {"bottleneck": bottleneck, "dropout_rate": dropout_rate, "stem_channels": stem_channels}
+    given |= {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    given = {name: values for name, values in given.items() if values is not None}
+    hypermodel = search.DenseNetHyperModel(
+        tuple(splits.train.images.shape[1:]),
+        len(splits.labels),
+        **{**(space_of(space)[1] if space else {}), **given},
+        recipe=settled,
+    )
+    asked = {"max_parameters": max_parameters, "max_macs": max_macs, "max_activation_bytes": max_activation_bytes}
+    limits = {name: amount(limit) for name, limit in asked.items() if limit is not None}
+    folder = out or pathlib.Path("searches") / pathlib.Path(data).name
+    try:
+        with launched(workers, ["-m", "keras_densenet", *sys.argv[1:]], folder):
+            results = search.search(
+                folder,
+                hypermodel,
+                search.Budget(**limits, batch_size=settled.batch_size),
+                splits,
+                {"name": data, "image_size": image_size, "images": images, "skip_bad": skip_bad or None}
+                | {"data_dir": data_dir and str(data_dir)},
+                algorithm=algorithm,
+                trials=trials or None,
+                executions=executions,
+                objective=objective,
+                seed=1 if search_seed is None else search_seed,
+                overwrite=overwrite,
+                compare=compare or (),
+                confirm=confirm,
+                console=console,
+            )
+    except (KeyboardInterrupt, training.Terminated) as end:
+        how = "interrupted" if isinstance(end, KeyboardInterrupt) else "terminated"
+        told = f"{how}; {folder} keeps what was trained, and the same command goes on from there"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        raise
+    if results:
+        results.show(console)
 
 
 @group.command()
+def spaces():
+    """List the spaces that `search run --space` knows by name.
+
+    Example: keras-densenet search spaces
+    """
+    table = Table("name", "what", "values")
+    for name in space_names():
+        about, space = space_of(name)
+        table.add_row(name, about.splitlines()[0], [f"{key} {value}" for key, value in space.items()])
+    console.print(table)
+
+
+@command()
 def best(folder: Folder):
     """Print the line of Python that builds the best network, and write best.json, which `train --model` takes.
 
@@ -25,7 +195,7 @@ def best(folder: Folder):
     console.print(f"{results.write()}\n{results.command()}", highlight=False, markup=False, soft_wrap=True)
 
 
-@group.command()
+@command()
 def report(
     folder: Folder,
     rows: Annotated[int | None, typer.Option(help="Lines of the table. Default: all.")] = None,

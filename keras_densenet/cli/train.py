@@ -1,45 +1,28 @@
 """`keras-densenet train`."""
 
 import dataclasses
-import inspect
 import os
 import pathlib
-import typing
 from typing import Annotated
 
 import typer
 
 from keras_densenet import training
 from keras_densenet.budget import Budget
-from keras_densenet.cli.common import DATA, DataDir, ImageSize, SkipBad, app, console, filled, load_splits, run_training
-from keras_densenet.data.sources import absolute
+from keras_densenet.cli.common import (
+    DATA,
+    DataDir,
+    ImageSize,
+    SkipBad,
+    command,
+    console,
+    filled,
+    load_splits,
+    run_training,
+)
+from keras_densenet.cli.recipes import named, recipe_options
 from keras_densenet.family import variant
 from keras_densenet.training.plan import Plan, read_plan
-
-
-def recipe_options(command):
-    """Gives a command an option for each field of `Recipe` that it has no own one for; `changes` gets what is given."""
-    types, defaults = typing.get_type_hints(training.Recipe, include_extras=True), dataclasses.fields(training.Recipe)
-    signature, options = inspect.signature(command), []
-    for field in defaults:
-        if field.name in signature.parameters:
-            continue
-        kind, text = typing.get_args(types[field.name])
-        if typing.get_origin(kind) is tuple:
-            kind = list[typing.get_args(kind)[0]]
-        option = Annotated[kind | None, typer.Option(help=text, rich_help_panel="Recipe")]
-        options.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option))
-    others = [parameter for name, parameter in signature.parameters.items() if name != "changes"]
-
-    def with_options(**given):
-        changes = {option.name: given.pop(option.name) for option in options}
-        changes = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None}
-        return command(**given, changes=changes)
-
-    with_options.__signature__ = signature.replace(parameters=[*others, *options])
-    with_options.__annotations__ = {p.name: p.annotation for p in (*others, *options)}
-    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-    return with_options
 
 
 def _own(text, default=False):
@@ -53,13 +36,7 @@ def _layer_counts(text):
         raise ValueError(f"--blocks lists layers by block, such as 6,12,24,16. Received: {text!r}") from None
 
 
-def named(name):
-    if name not in training.RECIPES:
-        raise ValueError(f"--recipe must be one of {', '.join(training.RECIPES)}. Received: {name!r}")
-    return training.RECIPES[name]
-
-
-@app.command()
+@command()
 @recipe_options
 def train(
     *,
@@ -140,6 +117,8 @@ def _plan(model, own):
 
 def _source(model, planned, data, image_size, data_dir):
     """What to load: what is given, else what a plan says of its data, which the others must not contradict."""
+    from keras_densenet.data.sources import absolute
+
     if not planned:
         return {"source": data or "digits", "image_size": image_size, "data_dir": data_dir}
     name, (*size, channels) = planned["name"], planned["shape"]

@@ -2,22 +2,26 @@
 
 import functools
 import pathlib
+from collections.abc import Iterable
 
 from keras_densenet.data.images import formats, pillow
+from keras_densenet.types import Path
 
 
-def list_images(folder):
+def list_images(folder: Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """The images in a folder and its subfolders, and its other files; hidden ones are neither.
 
     An image has the ending of a format that is read, or begins like one whatever its ending is.
 
     Args:
-        folder: a `pathlib.Path`.
+        folder: its path.
 
     Returns:
         Two sorted lists of paths.
     """
-    images, others = [], []
+    folder = pathlib.Path(folder)
+    images: list[pathlib.Path] = []
+    others: list[pathlib.Path] = []
     for file in sorted(folder.rglob("*")):
         if not file.is_dir() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
             (images if is_image(file) else others).append(file)
@@ -45,7 +49,7 @@ def _endings():
     return {ending for ending, name in known.items() if name in formats()}
 
 
-def files_of(arguments):
+def files_of(arguments: Iterable[Path]) -> list[pathlib.Path]:
     """The image files that paths stand for: files as they are, folders for the images in them.
 
     Args:
@@ -54,7 +58,7 @@ def files_of(arguments):
     Raises:
         ValueError: for a folder without images.
     """
-    found = []
+    found: list[pathlib.Path] = []
     for argument in map(pathlib.Path, arguments):
         inside = list_images(argument)[0] if argument.is_dir() else [argument]
         if not inside:

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.data.augmentation import DRAWS, Augmentation, Mixer, cutter, reader
+from keras_densenet.data.augmentation import DRAWS, Mixer, cutter, reader
 from keras_densenet.data.splits import Split
+from keras_densenet.data.variation import Augmentation
 
 
 def training_steps(split: Split, batch_size: int) -> int:

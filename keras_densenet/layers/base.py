@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_densenet import ops
+from keras_densenet.compat.keras import own_variables, track
 from keras_densenet.types import Shape, Tensor
 
 
@@ -48,13 +49,13 @@ class PaperLayer(keras.layers.Layer):
 
     def add_weight(self, *args: Any, **options: Any) -> keras.Variable:
         variable = super().add_weight(*args, **options)
-        self._track_trackable(variable, variable.name)  # in lists of tuples, Keras does not tell TensorFlow
+        track(self, variable, variable.name)  # in lists of tuples, Keras does not tell TensorFlow
         return variable
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if isinstance(value, keras.random.SeedGenerator):  # nor of its state, which is no weight
-            self._track_trackable(value.state.value, f"{name}_state", overwrite=True)
+            track(self, value.state.value, f"{name}_state", overwrite=True)
 
     def add_kernel(self, name: str, shape: Shape) -> keras.Variable:
         """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out)))."""
@@ -102,11 +103,11 @@ class PaperLayer(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        for variable in self._own_variables():
+        for variable in own_variables(self):
             store[variable.name] = keras.ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        variables = {variable.name: variable for variable in self._own_variables()}
+        variables = {variable.name: variable for variable in own_variables(self)}
         if missing := sorted(variables.keys() - set(store.keys())):
             raise ValueError(f"The weights of layer {self.name!r} lack {', '.join(missing)}")
         if extra := sorted(set(store.keys()) - variables.keys()):
@@ -119,9 +120,6 @@ class PaperLayer(keras.layers.Layer):
                 )
         for name, variable in variables.items():
             variable.assign(store[name])
-
-    def _own_variables(self):
-        return self._trainable_variables + self._non_trainable_variables
 
 
 def channels_of(input_shape, layer):

@@ -1,16 +1,23 @@
 """DenseNets as functional Keras models."""
 
-from keras_densenet.family import list_models
-from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid, framing_of
-from keras_densenet.models.folding import fold
-from keras_densenet.models.variants import (
-    DenseNet121,
-    DenseNet161,
-    DenseNet169,
-    DenseNet201,
-    DenseNet264,
-    create_model,
-)
+from typing import TYPE_CHECKING
+
+from keras_densenet.lazy import exports
+
+if TYPE_CHECKING:
+    from keras_densenet.family import list_models
+    from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid, framing_of
+    from keras_densenet.models.folding import fold
+    from keras_densenet.models.variants import (
+        DenseNet121,
+        DenseNet161,
+        DenseNet169,
+        DenseNet201,
+        DenseNet264,
+        create_model,
+    )
+else:
+    __getattr__, __dir__ = exports(__name__)
 
 __all__ = [
     "DenseNet",

@@ -3,9 +3,10 @@
 import keras
 
 from keras_densenet import layers
+from keras_densenet.compat.keras import graph_of, origin, twin
 from keras_densenet.layers.stems import Stem
 from keras_densenet.models.densenet import DenseNetModel
-from keras_densenet.models.graph import Network, graph_of, rebuilt, twin
+from keras_densenet.models.graph import Network, rebuilt
 
 STAGES = (Stem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
 
@@ -84,8 +85,7 @@ def _network(inputs, outputs, name):
 
 
 def _ending(output):
-    last, node, _ = output._keras_history
-    (before, *more) = last._inbound_nodes[node].input_tensors
+    last, (before, *more) = origin(output)
     activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Dense) and activation is not keras.activations.linear:
         bare = twin(last)

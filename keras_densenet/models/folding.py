@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_densenet import layers
+from keras_densenet.compat.keras import flat_layers, twin
 from keras_densenet.models.densenet import DenseNetModel
-from keras_densenet.models.graph import rebuilt, twin
+from keras_densenet.models.graph import rebuilt
 
 
 def fold(model: keras.Model) -> DenseNetModel:
@@ -48,7 +49,7 @@ def fold(model: keras.Model) -> DenseNetModel:
 
 def _copy_weights(layer, new):
     """As saving and loading does, after which some layers have work of their own to do, such as `Normalization`."""
-    for old, copy in zip(layer._flatten_layers(), new._flatten_layers(), strict=True):
+    for old, copy in zip(flat_layers(layer), flat_layers(new), strict=True):
         store = {}
         old.save_own_variables(store)
         copy.load_own_variables(store)

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_densenet.compat.keras import compile_arguments, graph_of, run_graph, twin
+
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class Network(keras.Model):
@@ -18,33 +20,6 @@ class Network(keras.Model):
 
 
 keras.saving.get_custom_objects()["Network"] = Network  # as Keras calls it in legacy `.h5` files
-
-
-def twin(operation, name=None):
-    """The same operation as another object, which has been called nowhere: its `output` will be of one model alone.
-
-    A layer shares its variables with its twin, and nothing else that can change.
-    """
-    if isinstance(operation, keras.Model):  # a subclassed one, whose output is nothing to ask for
-        return operation
-    new = type(operation).__new__(type(operation))
-    old, state = vars(operation), vars(new)
-    wrappers = {key: state[key] for key in ("build", "quantize") if key in state}  # around its own methods
-    state |= {**old, **wrappers, "name": name or operation.name}
-    if tracker := state.pop("_tracker", None):
-        new._initialize_tracker()
-        for store, (_, values) in tracker.config.items():
-            for value in values:
-                new._tracker.add_to_store(store, value)
-        if tracker.locked:
-            new._lock_state()
-    for key, value in old.items():
-        if hasattr(value, "tracker"):  # Keras' lists and dicts
-            state[key] = type(value)(value, new._tracker)
-        elif type(value) in (list, dict, set) and state[key] is value:
-            state[key] = value.copy()
-    state |= {"_inbound_nodes": [], "_outbound_nodes": []}
-    return new
 
 
 def rebuilt(model, kind, replace=twin, front=None, image=None):
@@ -80,27 +55,21 @@ def rebuilt(model, kind, replace=twin, front=None, image=None):
     def opened(operation):
         inner = graph_of(operation)
         if inner is not None:
-            return lambda inputs, **options: inner._run_through_graph(inputs, opened)
+            return lambda inputs, **options: run_graph(inner, inputs, opened)
         if id(operation) not in replaced:
             name = free_name(operation.name, names)
             names.add(name)
             replaced[id(operation)] = replace(operation, name)
         return replaced[id(operation)]
 
-    outputs = graph._run_through_graph(inputs if front is None else front(image), opened)
+    outputs = run_graph(graph, inputs if front is None else front(image), opened)
     found = kind(inputs, outputs, name=model.name)
     if model.compiled:  # not from a config, which knows no losses of the user's own
         optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-        found.compile(**{**model._compile_config.config, "optimizer": optimizer})
+        found.compile(**{**compile_arguments(model), "optimizer": optimizer})
     if hasattr(found, "labels"):
         found.labels = getattr(model, "labels", None)
     return found
-
-
-def graph_of(operation):
-    """The graph of a functional or built sequential model; None of anything else."""
-    graph = getattr(operation, "_functional", operation)  # of a Sequential
-    return graph if isinstance(graph, keras.Model) and hasattr(graph, "_run_through_graph") else None
 
 
 def free_name(name, taken):

@@ -1,9 +1,9 @@
 """Which layers of a model are the stages of a DenseNet: by their classes and the graph, whatever they are called."""
 
 import collections
-import itertools
 
 from keras_densenet import layers
+from keras_densenet.compat.keras import nodes_of
 from keras_densenet.layers.stems import Stem
 
 _KINDS = {
@@ -17,8 +17,7 @@ _KINDS = {
 
 def node_of(model, layer):
     """The layer's call in this model; `layer.output` is of the first model that the layer was part of."""
-    nodes = itertools.chain.from_iterable(model._nodes_by_depth.values())
-    return next(node for node in nodes if node.operation is layer)
+    return next(node for node in nodes_of(model) if node.operation is layer)
 
 
 def stage_nodes(model):

@@ -1,12 +1,17 @@
 """The family by name: a constructor for each ImageNet network, and one for all names."""
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 import keras
 
 from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet, DenseNetModel
 from keras_densenet.types import Activation, ImageShape, Path
+
+P = ParamSpec("P")
 
 
 def create_model(name: str, /, **arguments: Any) -> DenseNetModel:
@@ -35,7 +40,7 @@ def create_model(name: str, /, **arguments: Any) -> DenseNetModel:
     return DenseNet(**{**network, "name": name.replace("-", "_"), **arguments})
 
 
-def DenseNet121(
+def _arguments(
     include_top: bool = True,
     weights: Path | None = None,
     input_tensor: keras.KerasTensor | None = None,
@@ -43,63 +48,61 @@ def DenseNet121(
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
-    name: str = "densenet121",
-) -> DenseNetModel:
+    name: str = "",
+) -> dict[str, Any]:
+    """What a constructor takes, for those who look at its signature; the default of `name` is the network's own."""
+    return locals()
+
+
+def _taking(arguments: Callable[P, Any]) -> Callable[[Callable[..., DenseNetModel]], Callable[P, DenseNetModel]]:
+    """Gives a constructor the signature of a function, which editors and `inspect` show, and fills in its defaults."""
+
+    def decorate(build: Callable[..., DenseNetModel]) -> Callable[P, DenseNetModel]:
+        own, known = build.__name__, inspect.signature(arguments)
+        parameters = {**known.parameters, "name": known.parameters["name"].replace(default=own.lower())}
+        signature = known.replace(parameters=[*parameters.values()], return_annotation=DenseNetModel)
+
+        @functools.wraps(build)
+        def constructor(*args: P.args, **options: P.kwargs) -> DenseNetModel:
+            try:
+                given = signature.bind(*args, **options)
+            except TypeError as error:
+                raise TypeError(f"{own}() {error}") from None
+            given.apply_defaults()
+            return build(**given.arguments)
+
+        constructor.__signature__ = signature  # type: ignore[attr-defined]
+        constructor.__annotations__ = {**inspect.get_annotations(arguments), "return": DenseNetModel}
+        return constructor
+
+    return decorate
+
+
+@_taking(_arguments)
+def DenseNet121(**arguments: Any) -> DenseNetModel:
     """DenseNet-121: blocks of (6, 12, 24, 16), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
-    return create_model("densenet121", **locals())
+    return create_model("densenet121", **arguments)
 
 
-def DenseNet161(
-    include_top: bool = True,
-    weights: Path | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Activation = "softmax",
-    name: str = "densenet161",
-) -> DenseNetModel:
+@_taking(_arguments)
+def DenseNet161(**arguments: Any) -> DenseNetModel:
     """DenseNet-161: blocks of (6, 12, 36, 24), k = 48. Arguments as in `DenseNet` and `keras.applications`."""
-    return create_model("densenet161", **locals())
+    return create_model("densenet161", **arguments)
 
 
-def DenseNet169(
-    include_top: bool = True,
-    weights: Path | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Activation = "softmax",
-    name: str = "densenet169",
-) -> DenseNetModel:
+@_taking(_arguments)
+def DenseNet169(**arguments: Any) -> DenseNetModel:
     """DenseNet-169: blocks of (6, 12, 32, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
-    return create_model("densenet169", **locals())
+    return create_model("densenet169", **arguments)
 
 
-def DenseNet201(
-    include_top: bool = True,
-    weights: Path | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Activation = "softmax",
-    name: str = "densenet201",
-) -> DenseNetModel:
+@_taking(_arguments)
+def DenseNet201(**arguments: Any) -> DenseNetModel:
     """DenseNet-201: blocks of (6, 12, 48, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
-    return create_model("densenet201", **locals())
+    return create_model("densenet201", **arguments)
 
 
-def DenseNet264(
-    include_top: bool = True,
-    weights: Path | None = None,
-    input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Activation = "softmax",
-    name: str = "densenet264",
-) -> DenseNetModel:
+@_taking(_arguments)
+def DenseNet264(**arguments: Any) -> DenseNetModel:
     """DenseNet-264: blocks of (6, 12, 64, 48), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
-    return create_model("densenet264", **locals())
+    return create_model("densenet264", **arguments)

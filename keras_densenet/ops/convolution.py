@@ -1,14 +1,13 @@
 """1x1 and 3x3 convolutions of stride 1, and their gradients in the forms that measured fastest."""
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
-from tensorflow.compiler.xla import xla_data_pb2
 
+from keras_densenet.compat.tensorflow import convolution, is_compiling
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.xla import is_compiling
+from keras_densenet.types import Tensor
 
 
-def convolve(x, kernel):
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     """Convolves with zero padding, so that the image keeps its size.
 
     Args:
@@ -25,7 +24,7 @@ def convolve(x, kernel):
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def gradient_of_input(kernel, upstream):
+def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
     """Gradient of `convolve(x, kernel)` with respect to x.
 
     Args:
@@ -45,7 +44,7 @@ def gradient_of_input(kernel, upstream):
     return _unflatten(tf.matmul(shifted, tf.reshape(turned, (shifted.shape[-1], -1))), upstream)
 
 
-def gradient_of_kernel(x, upstream, size):
+def gradient_of_kernel(x: Tensor, upstream: Tensor, size: int) -> Tensor:
     """Gradient of `convolve(x, kernel)` with respect to the kernel.
 
     Args:
@@ -105,30 +104,19 @@ def _kernel_gradient_xla(x, upstream):
     turned = tf.reshape(turned, [filters, *sizes(upstream)[:3]])
     image = tf.pad(turned, [[0, 0], [0, 0], [0, 0], [1, 1]])
     image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
-    found = gen_xla_ops.xla_conv_v2(
-        image,
-        x,
-        window_strides=[1, 1],
-        padding=[[0, 0], [1, 1]],
-        lhs_dilation=[1, 1],
-        rhs_dilation=[1, 1],
-        feature_group_count=1,
-        dimension_numbers=_DIMENSIONS.SerializeToString(),
-        precision_config="",
-        preferred_element_type=x.dtype,
-    )
+    found = convolution(image, x, [[0, 0], [1, 1]], _DIMENSIONS)
     found = tf.reshape(found, (3, filters, 3, channels))
     return tf.transpose(tf.reverse(found, (0, 2)), (2, 0, 3, 1))
 
 
-_DIMENSIONS = xla_data_pb2.ConvolutionDimensionNumbers(
-    input_batch_dimension=0,
-    input_spatial_dimensions=[1, 2],
-    input_feature_dimension=3,
-    kernel_spatial_dimensions=[0, 1],
-    kernel_input_feature_dimension=2,
-    kernel_output_feature_dimension=3,
-    output_batch_dimension=0,
-    output_spatial_dimensions=[1, 2],
-    output_feature_dimension=3,
-)
+_DIMENSIONS = {
+    "input_batch_dimension": 0,
+    "input_spatial_dimensions": [1, 2],
+    "input_feature_dimension": 3,
+    "kernel_spatial_dimensions": [0, 1],
+    "kernel_input_feature_dimension": 2,
+    "kernel_output_feature_dimension": 3,
+    "output_batch_dimension": 0,
+    "output_spatial_dimensions": [1, 2],
+    "output_feature_dimension": 3,
+}

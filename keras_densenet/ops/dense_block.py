@@ -1,11 +1,13 @@
 """A dense block: x_l = H_l([x_0, ..., x_{l-1}]), its statistics computed once per feature."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
+from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.normalization import (
     Normalization,
     affine_relu,
@@ -17,6 +19,7 @@ from keras_densenet.ops.normalization import (
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
 from keras_densenet.ops.xla import append, put_in_place, with_room
+from keras_densenet.types import Tensor
 
 
 class LayerWeights(NamedTuple):
@@ -41,7 +44,13 @@ class BlockStatistics(NamedTuple):
     bottlenecks: tuple[tuple[tf.Tensor, tf.Tensor], ...] = ()
 
 
-def dense_block(x, layers, epsilon, statistics=None, dropout=None):
+def dense_block(
+    x: Tensor,
+    layers: Sequence[LayerWeights],
+    epsilon: float,
+    statistics: BlockStatistics | None = None,
+    dropout: Dropout | None = None,
+) -> tuple[Tensor, BlockStatistics]:
     """Runs a dense block in training, with a hand-written gradient.
 
     Kept for the backward pass are the features, the bottlenecks' inputs to their normalisation, and the statistics;
@@ -66,12 +75,12 @@ def dense_block(x, layers, epsilon, statistics=None, dropout=None):
     def block(*inputs):
         x, *weights = map(tf.stop_gradient, inputs)  # else every tape prepares to differentiate what is inside
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
-        features, used, *kept = _forward(x, layers, epsilon, statistics, dropout)
+        features, used, standards, readers = _forward(x, layers, epsilon, statistics, dropout)
 
         def gradient(upstream, *_):
             constant = tf.stop_gradient(upstream)
             found = dense_block_gradient(
-                constant, features, *kept, layers, dropout, batch_statistics=statistics is None
+                constant, features, standards, readers, layers, dropout, batch_statistics=statistics is None
             )
             return once(found, upstream, *inputs)
 
@@ -82,14 +91,16 @@ def dense_block(x, layers, epsilon, statistics=None, dropout=None):
     return features, tf.nest.map_structure(tf.stop_gradient, BlockStatistics((mean, variance), used))
 
 
-def dense_block_inference(x, layers, epsilon, statistics):
+def dense_block_inference(
+    x: Tensor, layers: Sequence[LayerWeights], epsilon: float, statistics: BlockStatistics
+) -> Tensor:
     """Runs a dense block with the given `BlockStatistics`; arguments and features as in `dense_block`.
 
     TensorFlow differentiates it, as often as one likes: nothing is done in place.
     """
     for index, weights in enumerate(layers):
-        seen = (values[: x.shape[-1]] for values in statistics.features)
-        y = affine_relu(x, *scale_and_shift(weights.gamma1, weights.beta1, *seen, epsilon))
+        mean, variance = (values[: x.shape[-1]] for values in statistics.features)
+        y = affine_relu(x, *scale_and_shift(weights.gamma1, weights.beta1, mean, variance, epsilon))
         y = convolve(y, weights.kernel1)
         if weights.kernel2 is not None:
             norm = weights.gamma2, weights.beta2, *statistics.bottlenecks[index]
@@ -111,14 +122,16 @@ def _forward(x, layers, epsilon, statistics, dropout):
             born.append(moments(newest))
         else:
             born.append(tuple(values[channels - newest.shape[-1] : channels] for values in statistics.features))
-        standards.append(standardisation(*born[-1], epsilon))
+        mean, variance = born[-1]
+        standards.append(standardisation(mean, variance, epsilon))
         norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(standards, 1))
         readers.append(Reader(norm))
         y = _read(features, images, norm, weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
-            found.append(moments(y) if statistics is None else statistics.bottlenecks[index])
-            norm = Normalization.of(weights.gamma2, weights.beta2, standardisation(*found[-1], epsilon))
+            mean, variance = moments(y) if statistics is None else statistics.bottlenecks[index]
+            found.append((mean, variance))
+            norm = Normalization.of(weights.gamma2, weights.beta2, standardisation(mean, variance, epsilon))
             readers[-1] = readers[-1]._replace(bottleneck=y, bottleneck_norm=norm)
             y = convolve(affine_relu(y, norm.scale, norm.shift), weights.kernel2)
         newest = dropout(y, 2 * index + 1)

@@ -7,11 +7,13 @@ once per feature, when its last reader is done.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
+from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.normalization import (
     Normalization,
     affine_gradients,
@@ -26,6 +28,10 @@ from keras_densenet.ops.normalization import (
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
 from keras_densenet.ops.xla import add_in_place, after, barrier
+from keras_densenet.types import Tensor
+
+if TYPE_CHECKING:
+    from keras_densenet.ops.dense_block import LayerWeights
 
 
 class Reader(NamedTuple):
@@ -36,7 +42,15 @@ class Reader(NamedTuple):
     bottleneck_norm: Normalization | None = None
 
 
-def dense_block_gradient(upstream, features, standards, readers, layers, dropout, batch_statistics):
+def dense_block_gradient(
+    upstream: Tensor,
+    features: Tensor,
+    standards: Sequence[Tensor],
+    readers: Sequence[Reader],
+    layers: "Sequence[LayerWeights]",
+    dropout: Dropout | None,
+    batch_statistics: bool,
+) -> list[Tensor]:
     """Gradients of `dense_block`.
 
     Args:
@@ -63,11 +77,13 @@ def dense_block_gradient(upstream, features, standards, readers, layers, dropout
         g = total[..., start:end]
         if batch_statistics and start < read:
             maps = features[..., start:end]
-            shares = per_pixel(*tf.unstack(sums[:, start:end]), maps)
+            dgamma, dbeta = tf.unstack(sums[:, start:end])
+            shares = per_pixel(dgamma, dbeta, maps)
             g = tf.cast(wide(g) - through_statistics(maps, standards[feature], *shares), g.dtype)
         return g
 
-    gradients, end = [], features.shape[-1]
+    gradients: list[Tensor] = []
+    end = features.shape[-1]
     for index in reversed(range(len(layers))):
         weights, reader = layers[index], readers[index]
         channels = weights.gamma1.shape[0]
@@ -97,7 +113,7 @@ def _bottleneck_gradient(d, z, images, norm, kernel, batch_statistics):
     shares = per_pixel(dgamma, dbeta, z) if batch_statistics else None
 
     def part(start):
-        return norm_gradient(*(slice_of(tensor, start, images) for tensor in (da, z)), late, shares)
+        return norm_gradient(slice_of(da, start, images), slice_of(z, start, images), late, shares)
 
     return part, dgamma, dbeta, dkernel
 
@@ -139,8 +155,8 @@ def _read(total, features, images, d, norm, kernel):
     # In a loop: plain sums XLA would add late and keep all shares.
     def add_slice(start, total, *sums):
         share, *more = read(start)
-        sums = (tf.where(start[0] > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
-        return add_in_place(total, start, share), *sums
+        later = (tf.where(start[0] > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
+        return add_in_place(total, start, share), *later
 
     initial = (total, wide(kernel), norm.scale)  # of these sums nothing but the shape is used
     return finish(*over_slices(sizes(features)[0], images, add_slice, *initial))

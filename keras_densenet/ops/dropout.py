@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_densenet.types import Tensor
+
 
 class Dropout(NamedTuple):
     """Sets a fraction `rate` of a tensor to zero and scales the rest; the same for the same `seed` and `index`.
@@ -18,7 +20,7 @@ class Dropout(NamedTuple):
     rate: float
     seed: tf.Tensor
 
-    def __call__(self, x, index):
+    def __call__(self, x: Tensor, index: int) -> Tensor:
         """Drops from `x`; `index` tells the tensors of one block apart."""
         seed = tf.random.experimental.stateless_fold_in(self.seed, index)
         return tf.nn.experimental.stateless_dropout(x, self.rate, seed, rng_alg="philox")

@@ -1,10 +1,12 @@
 """A dense block in inference form."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_densenet.ops.normalization import affine_relu
+from keras_densenet.types import Tensor
 
 
 class FoldedWeights(NamedTuple):
@@ -17,7 +19,7 @@ class FoldedWeights(NamedTuple):
     kernel2: tf.Tensor | None = None
 
 
-def folded_dense_block(x, layers):
+def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
     """Runs a dense block whose normalisations are folded.
 
     Args:
@@ -36,7 +38,7 @@ def folded_dense_block(x, layers):
     return x
 
 
-def folded_norm_relu(x, scale, shift):
+def folded_norm_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """`affine_relu` as TensorFlow's inference kernel, which is one pass over `x` instead of three; not in float64."""
     if x.dtype == tf.float64:
         return affine_relu(x, scale, shift)

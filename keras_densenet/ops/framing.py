@@ -2,8 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
+
+from keras_densenet.types import Tensor
 
 PHOTO, PHOTO_CROP = 128, 0.875
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names for the filters of Pillow
@@ -33,29 +36,32 @@ class Framing:
     crop_pct: float | None = None
     interpolation: str = "bilinear"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.size is not None:
             object.__setattr__(self, "size", tuple(map(int, self.size)))
-        if self.crop_pct is None:
+        crop_pct = self.crop_pct
+        if crop_pct is None:
             is_photo = self.size is not None and min(self.size) >= PHOTO
-            object.__setattr__(self, "crop_pct", PHOTO_CROP if is_photo else 1.0)
-        check_framing(self.crop_pct, self.interpolation)
+            object.__setattr__(self, "crop_pct", crop_pct := PHOTO_CROP if is_photo else 1.0)
+        check_framing(crop_pct, self.interpolation)
 
-    def box(self, height, width):
+    def box(self, height: int | Tensor, width: int | Tensor) -> tuple[Any, Any, Any, Any]:
         """The box `(top, left, height, width)` of an upright image that becomes the input; numbers, or tensors."""
         if self.size is None or (not tf.is_tensor(height) and (height, width) == self.size):
             return 0, 0, height, width
+        assert self.crop_pct is not None  # since construction
         whole_height, whole_width, top, left = cover(height, width, self.size, self.crop_pct)
         y, x = height / whole_height, width / whole_width
         return _real(top) * y, _real(left) * x, self.size[0] * y, self.size[1] * x
 
-    def reduction(self, box):
+    def reduction(self, box: Sequence[Any]) -> int | Tensor:
         """By how much a JPEG may be decoded smaller, 1, 2, 4 or 8, for a box of which twice the size is left."""
-        scale = _minimum(box[2] / self.size[0], box[3] / self.size[1])
+        height, width = self.size or box[2:]
+        scale = _minimum(box[2] / height, box[3] / width)
         return 1 + sum(factor // 2 * _int(scale >= 2 * factor) for factor in (2, 4, 8))
 
 
-def check_framing(crop_pct, interpolation):
+def check_framing(crop_pct: float, interpolation: str) -> None:
     """Raises ValueError for what is no share of an image, or no filter."""
     if not 0 < crop_pct <= 1:
         raise ValueError(f"crop_pct must be in (0, 1]. Received: crop_pct={crop_pct!r}")
@@ -64,7 +70,7 @@ def check_framing(crop_pct, interpolation):
         raise ValueError(f"interpolation must be {allowed}. Received: interpolation={interpolation!r}")
 
 
-def cover(height, width, size, crop_pct):
+def cover(height: int | Tensor, width: int | Tensor, size: Sequence[int], crop_pct: float) -> tuple[Any, Any, Any, Any]:
     """The evaluation of the published recipes: how large an image is made, and where its centre is cut out.
 
     Args:
@@ -83,7 +89,7 @@ def cover(height, width, size, crop_pct):
     return *whole, *(_half(length - part) for length, part in zip(whole, size, strict=True))
 
 
-def resize_box(image, box, size, interpolation):
+def resize_box(image: Tensor, box: Sequence[Any], size: Sequence[int], interpolation: str) -> Tensor:
     """Resizes a box of an image to whole levels, as Pillow does: columns first, antialiased, rounded after each pass.
 
     Args:

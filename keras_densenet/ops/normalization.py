@@ -1,16 +1,18 @@
 """Batch normalisation in two halves, statistics of features and the scale and shift of a reader, and its ReLU."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_densenet.ops.replicas import mean_over_replicas
 from keras_densenet.ops.xla import after, barrier
+from keras_densenet.types import Tensor
 
 _PIXELS = (0, 1, 2)
 
 
-def moments(x):
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (population) variance of each channel.
 
     Args:
@@ -38,25 +40,27 @@ class Normalization(NamedTuple):
     shift: tf.Tensor
 
     @classmethod
-    def of(cls, gamma, beta, standard):
+    def of(cls, gamma: Tensor, beta: Tensor, standard: Tensor) -> "Normalization":
         """What `gamma * standardised(x, standard) + beta` is."""
         mean, rstd = tf.unstack(standard)
         scale = gamma * rstd
         return cls(gamma, beta, standard, scale, beta - scale * mean)
 
 
-def standardisation(mean, variance, epsilon):
+def standardisation(mean: Tensor, variance: Tensor, epsilon: float) -> Tensor:
     """The mean and `1 / sqrt(variance + epsilon)`, `(2, channels)`."""
     return tf.stack([tf.convert_to_tensor(mean), tf.math.rsqrt(variance + epsilon)])
 
 
-def standardised(x, standard):
+def standardised(x: Tensor, standard: Tensor) -> Tensor:
     """`(x - mean) / sqrt(variance + epsilon)`, in float32 or wider."""
     mean, rstd = tf.unstack(standard)
     return (wide(x) - mean) * rstd
 
 
-def scale_and_shift(gamma, beta, mean, variance, epsilon):
+def scale_and_shift(
+    gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor]:
     """The affine map that one reader's batch normalisation is: `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
 
     Args:
@@ -70,13 +74,13 @@ def scale_and_shift(gamma, beta, mean, variance, epsilon):
     return Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))[-2:]
 
 
-def affine_relu(x, scale, shift):
+def affine_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`."""
     # TensorFlow hands its own ReLU to XLA by way of a translation that is slow, each time anew.
     return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), x.dtype)
 
 
-def norm_relu(x, gamma, beta, epsilon):
+def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Normalises a tensor that has one reader with the batch's statistics; ReLU follows.
 
     Kept for the backward pass are `x` and the statistics. Second derivatives are refused.
@@ -111,18 +115,18 @@ def norm_relu(x, gamma, beta, epsilon):
     return y, tuple(map(tf.stop_gradient, statistics))
 
 
-def pass_relu(upstream, x, norm):
+def pass_relu(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """Takes a gradient back through the ReLU that follows a normalisation of x; in float32 or wider."""
     return tf.where(wide(x) * norm.scale + norm.shift > 0, wide(upstream), 0)
 
 
-def sum_across(upstream, x, norm):
+def sum_across(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """The second of the sums over pixels that `affine_gradients` takes; arguments as in `pass_relu`."""
     weighted = wide(upstream) * (norm.gamma - standardised(x, norm.standard) * norm.beta)
     return tf.reduce_sum(pass_relu(weighted, x, norm), _PIXELS)
 
 
-def affine_gradients(along, across, norm):
+def affine_gradients(along: Tensor, across: Tensor, norm: Normalization) -> tuple[Tensor, Tensor]:
     """Gradients of a norm's gamma and beta from two sums over pixels instead of one for each.
 
     With m the gradient that passes the ReLU, they are the sums over pixels of `m * xhat` and of `m`. A convolution that
@@ -145,7 +149,7 @@ def affine_gradients(along, across, norm):
     return dgamma / length, dbeta / length
 
 
-def norm_gradient(upstream, x, norm, shares):
+def norm_gradient(upstream: Tensor, x: Tensor, norm: Normalization, shares: Sequence[Tensor] | None) -> Tensor:
     """Takes a gradient back through a normalisation, whose tensor has one reader, and its ReLU.
 
     Args:
@@ -162,23 +166,23 @@ def norm_gradient(upstream, x, norm, shares):
     return tf.cast(m * norm.scale, x.dtype)
 
 
-def through_statistics(x, standard, dgamma, dbeta):
+def through_statistics(x: Tensor, standard: Tensor, dgamma: Tensor, dbeta: Tensor) -> Tensor:
     """What a gradient m loses because the statistics depend on `x`: its sums' shares in it, `per_pixel`."""
     return standardised(x, standard) * dgamma + dbeta
 
 
-def per_pixel(dgamma, dbeta, x):
+def per_pixel(dgamma: Tensor, dbeta: Tensor, x: Tensor) -> list[Tensor]:
     """A pixel's shares in the sums over all pixels of `x` that the gradients of gamma and beta are."""
     n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), dbeta.dtype)
     return [total / n for total in mean_over_replicas([dgamma, dbeta])]
 
 
-def wide(x):
+def wide(x: Tensor) -> Tensor:
     """`x` in float32, or as it is where it is that wide already."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 
-def once(gradients, *inputs):
+def once(gradients: Sequence[Tensor], *inputs: Tensor) -> list[Tensor]:
     """Passes gradients through; whoever differentiates them with respect to the inputs is told that it cannot be."""
 
     def refuse(*_):

@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.xla import is_compiling
+from keras_densenet.types import Tensor
 
 _FRAME = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 
-def stem_pool(x, stride=2):
+def stem_pool(x: Tensor, stride: int = 2) -> Tensor:
     """3x3 max-pool with one pixel of padding on every side, as in torch.
 
     Args:
@@ -24,7 +25,7 @@ def stem_pool(x, stride=2):
     return tf.nn.max_pool2d(tf.pad(x, _FRAME), 3, stride, "VALID")
 
 
-def stem_pool_in_training(x, stride=2):
+def stem_pool_in_training(x: Tensor, stride: int = 2) -> Tensor:
     """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`."""
 
     @tf.custom_gradient
@@ -32,7 +33,8 @@ def stem_pool_in_training(x, stride=2):
         _, height, width, _ = sizes(x)
         bottom, right = ((size + stride - 1) // stride * stride for size in (height, width))
         padded = tf.pad(x, _FRAME)
-        y = origin = None
+        y: Tensor = None
+        origin: Tensor = None
         for i, j in itertools.product(range(3), repeat=2):
             element = padded[:, i : i + bottom : stride, j : j + right : stride]
             if y is None:
@@ -73,7 +75,7 @@ def _spread_by_2(upstream, origin):
 _SPREAD = {1: _spread_by_1, 2: _spread_by_2}
 
 
-def blur(x):
+def blur(x: Tensor) -> Tensor:
     """Binomial filter, [1, 2, 1] / 4 down and across, of stride 2 over an image mirrored at its edges.
 
     Args:
@@ -89,7 +91,7 @@ def blur(x):
 
 
 @tf.custom_gradient
-def average_pool(x):
+def average_pool(x: Tensor) -> Tensor:
     """2x2 average pool of stride 2; an odd last row or column is left out.
 
     Args:

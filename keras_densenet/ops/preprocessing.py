@@ -1,5 +1,6 @@
 """From raw pixels to what a network was trained on: resize, centre crop, mean and standard deviation."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,26 +8,31 @@ import tensorflow as tf
 
 from keras_densenet.ops.framing import cover
 from keras_densenet.ops.shapes import sizes
+from keras_densenet.types import Array, Mode, Tensor
 
 
 class Convention(NamedTuple):
     """Pixels become `(pixels - mean) / std`, per channel or one for all, after RGB became BGR where `bgr`."""
 
-    mean: np.ndarray
-    std: np.ndarray
+    mean: Array
+    std: Array
     bgr: bool = False
+
+
+def _float32(*values):
+    return np.array(values, "float32")
 
 
 # The three in circulation, for pixels in 0..255. torch: torchvision, timm and keras.applications' DenseNets; caffe: the
 # authors' first Caffe ports and keras.applications' ResNets; unit: 0..1, TensorFlow Hub and plain tutorials.
 CONVENTIONS = {
-    "torch": Convention(np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])),
-    "caffe": Convention(np.float32([103.939, 116.779, 123.68]), np.float32(1), bgr=True),
-    "unit": Convention(np.float32(0), np.float32(255)),
+    "torch": Convention(_float32(123.675, 116.28, 103.53), _float32(58.395, 57.12, 57.375)),
+    "caffe": Convention(_float32(103.939, 116.779, 123.68), _float32(1), bgr=True),
+    "unit": Convention(_float32(0), _float32(255)),
 }
 
 
-def convention(mode):
+def convention(mode: Mode) -> Convention:
     """The `Convention` that `mode` means.
 
     Args:
@@ -52,7 +58,7 @@ def convention(mode):
     )
 
 
-def check_channels(mode, channels):
+def check_channels(mode: Mode, channels: int | None) -> None:
     """Raises ValueError if the convention `mode` is not one of images with so many channels."""
     needed = max(values.size for values in convention(mode)[:2])
     if needed not in (1, channels):
@@ -62,14 +68,16 @@ def check_channels(mode, channels):
         )
 
 
-def normalise(pixels, mode):
+def normalise(pixels: Tensor, mode: Mode) -> Tensor:
     """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor."""
     mean, std, bgr = convention(mode)
     mean, std = (values.astype(tf.as_dtype(pixels.dtype).name) for values in (mean, std))
     return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
 
 
-def resize(images, height, width, interpolation, saturate=False):
+def resize(
+    images: Tensor, height: int | Tensor, width: int | Tensor, interpolation: str, saturate: bool = False
+) -> Tensor:
     """Resizes `(batch, h, w, channels)` as Pillow does: separable, and antialiased where it shrinks.
 
     As two matrix products, it compiles under XLA, which TensorFlow's own antialiased resize does not.
@@ -100,7 +108,9 @@ def _filter(planes, taps):
     return tf.reshape(found, [-1, *shape[1:3], sizes(taps)[0]])
 
 
-def resize_and_crop(images, size, crop_pct, interpolation, saturate=False):
+def resize_and_crop(
+    images: Tensor, size: Sequence[int], crop_pct: float, interpolation: str, saturate: bool = False
+) -> Tensor:
     """The evaluation of the published recipes: resize so that the image just covers a frame, cut out the centre.
 
     Args:

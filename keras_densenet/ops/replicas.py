@@ -1,18 +1,19 @@
 """Batch statistics over all replicas of a `tf.distribute` strategy."""
 
 import weakref
+from typing import Any
 
 import tensorflow as tf
 
-_synchronised = weakref.WeakSet()
+_synchronised: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def synchronise_statistics(strategy):
+def synchronise_statistics(strategy: tf.distribute.Strategy) -> None:
     """From now on, what trains under this strategy normalises with the statistics of the global batch."""
     _synchronised.add(strategy)
 
 
-def mean_over_replicas(tensors):
+def mean_over_replicas(tensors: Any) -> Any:
     """Means over the replicas, which have equal batches; the tensors themselves where nothing is synchronised.
 
     Args:

@@ -1,14 +1,17 @@
 """A batch in slices of images whose working set stays in cache: with XLA, which compiles the loop's body once."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.xla import is_compiling
+from keras_densenet.types import Tensor
 
 _NUMBERS = 2**19  # 2 MiB
 
 
-def images_in_a_slice(x):
+def images_in_a_slice(x: Tensor) -> int | Tensor | None:
     """How many images of `x` to work on at a time: a divisor of the batch that suits the cache; on a GPU all.
 
     None without XLA.
@@ -25,13 +28,15 @@ def images_in_a_slice(x):
     return batch // tf.reduce_max(tf.where((batch % counts == 0) & (counts <= wanted), counts, 1))
 
 
-def slice_of(x, start, images, channels=None):
+def slice_of(x: Tensor, start: Tensor | None, images: int | Tensor | None, channels: int | None = None) -> Tensor:
     """The first channels (all) of some images; `start` as `over_slices` gives it, None for all images."""
     channels = channels or x.shape[-1]
     return x[..., :channels] if start is None else tf.slice(x, start, [images, *sizes(x)[1:3], channels])
 
 
-def over_slices(batch, images, step, *carried):
+def over_slices(
+    batch: int | Tensor, images: int | Tensor, step: Callable[..., Sequence[Tensor]], *carried: Tensor
+) -> tuple[Tensor, ...]:
     """Calls `step(start, *carried)`, which returns what to carry on, for each slice of a batch.
 
     Args:

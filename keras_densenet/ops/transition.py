@@ -3,10 +3,12 @@
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import convolve
+from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.pooling import average_pool
+from keras_densenet.types import Tensor
 
 
-def transition(x, kernel, dropout=None):
+def transition(x: Tensor, kernel: Tensor, dropout: Dropout | None = None) -> Tensor:
     """Convolves and pools.
 
     Pooling and a 1x1 convolution are linear and commute, so the pool comes first: a quarter of the products. Only

@@ -11,11 +11,9 @@ import os
 import time
 
 import grpc
-from keras_tuner.src import protos
-from keras_tuner.src.distribute import utils as roles
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
-from keras_tuner.src.engine.trial import Trial
+from keras_tuner.engine.trial import Trial
 
+from keras_densenet.compat.keras_tuner import OracleServicer, messages, role, service, state_file
 from keras_densenet.search.worker import HEARTBEAT, PATIENCE, Client, agreed
 
 SILENCE = 60  # seconds after which a worker is lost
@@ -46,7 +44,7 @@ class RobustTuner:
         patience=PATIENCE,
         **kwargs,
     ):
-        self.role = ("chief" if roles.is_chief_oracle() else "worker") if roles.has_chief_oracle() else "single"
+        self.role = role()
         self._settings, self._heartbeat_timeout = settings, heartbeat_timeout
         super().__init__(oracle, *args, **kwargs)
         if self.role == "worker":
@@ -79,7 +77,7 @@ class RobustTuner:
             self.oracle.reload()
 
     def _get_tuner_fname(self):
-        return self.oracle._get_oracle_fname()  # KerasTuner reloads if this file is there
+        return state_file(self.oracle)  # KerasTuner reloads if this file is there
 
     def _populate_initial_space(self):
         super()._populate_initial_space()
@@ -106,7 +104,7 @@ def chief(oracle, settings=None, heartbeat_timeout=SILENCE, patience=3600):
     pool = concurrent.futures.ThreadPoolExecutor(16)
     # Without the option, two chiefs can share a port and the calls that arrive there.
     server = grpc.server(pool, interceptors=[servicer], options=[("grpc.so_reuseport", 0)])
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    service().add_OracleServicer_to_server(servicer, server)
     try:
         bound = server.add_insecure_port(f"{ip}:{port}")
     except RuntimeError:
@@ -194,7 +192,7 @@ class _Servicer(OracleServicer, grpc.ServerInterceptor):
                 trial = Trial.from_proto(request.trial)
                 trial.message = _caller(context)["message-bin"].decode(errors="replace") or None
                 self.oracle.end_trial(trial)
-            return protos.get_service().EndTrialResponse()
+            return messages().EndTrialResponse()
 
     def GetTrial(self, request, context):
         if _caller(context)["heartbeat"]:

@@ -43,12 +43,14 @@ def launched(workers, command, folder):
         place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free.getsockname()[1])}
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     shared = {**os.environ, **place, TIED: "1", "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
-    os.environ.update(place, KERASTUNER_TUNER_ID="chief")
+    chief = {**place, "KERASTUNER_TUNER_ID": "chief"}
+    before = {name: os.environ.get(name) for name in chief}
     over, told = threading.Event(), threading.Event()  # that all is over, and that the chief has told the workers so
     keepers = [
         threading.Thread(target=_keep, args=(f"worker{number}", command, shared, folder, over, told))
         for number in range(1, workers + 1)
     ]
+    os.environ.update(chief)
     try:
         for keeper in keepers:
             keeper.start()
@@ -58,6 +60,11 @@ def launched(workers, command, folder):
         over.set()
         for keeper in keepers:
             keeper.join()
+        for name, value in before.items():  # or the next search of this process would be the chief of nobody
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _keep(name, command, environment, folder, over, told):

@@ -8,7 +8,7 @@ import warnings
 
 import keras_tuner
 import numpy as np
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.engine.trial import TrialStatus
 
 from keras_densenet.search.progress import Watch
 from keras_densenet.search.robust import RobustOracle

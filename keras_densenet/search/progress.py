@@ -3,9 +3,10 @@
 import time
 
 import keras
-from keras_tuner.src.engine.oracle import Display
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.engine.trial import TrialStatus
 from rich.progress import BarColumn, Progress, TextColumn
+
+from keras_densenet.compat.keras_tuner import Display, show_on
 
 
 class Watch(Display):
@@ -21,7 +22,7 @@ class Watch(Display):
         super().__init__(oracle)
         self.console, self.ended = console, ended
         self._began, self._seconds = {}, []
-        oracle._display = self
+        show_on(oracle, self)
 
     def on_trial_begin(self, trial):
         if trial.trial_id in self._began:

@@ -7,10 +7,9 @@ import pathlib
 import threading
 import time
 
-from keras_tuner.src.engine import oracle as locking
-from keras_tuner.src.engine.metrics_tracking import MetricsTracker
-from keras_tuner.src.engine.trial import Trial, TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
+from keras_densenet.compat.keras_tuner import MetricsTracker, forget_observation, holder_of, lock_of, set_holder
 from keras_densenet.search.state import read_json, write_json
 
 
@@ -41,21 +40,21 @@ class RobustOracle:
         self._failures = 0  # in a row, since this process began: who calls again has mended what failed
         self._exhausted = False
         self._commits, self._changed = 0, False
-        locking.LOCKS[self]  # KerasTuner's dict makes it here, and not twice in two threads at once
+        lock_of(self)  # KerasTuner's dict makes it here, and not twice in two threads at once
 
     @contextlib.contextmanager
     def alone(self):
         """KerasTuner's `synchronized`, but an exception does not leave the lock held for ever."""
         name = threading.current_thread().name
-        if locking.THREADS[self] == name:
+        if holder_of(self) == name:
             yield
             return
-        with locking.LOCKS[self]:
-            locking.THREADS[self] = name
+        with lock_of(self):
+            set_holder(self, name)
             try:
                 yield
             finally:
-                locking.THREADS[self] = None
+                set_holder(self, None)
 
     def hear(self, tuner_id):
         """Notes that a tuner lives."""
@@ -105,7 +104,7 @@ class RobustOracle:
             if trial.status != TrialStatus.RUNNING:
                 return trial
             for name in set(metrics) & set(trial.metrics.metrics):
-                trial.metrics.metrics[name]._observations.pop(step, None)
+                forget_observation(trial, name, step)
             return super().update_trial(trial_id, metrics, step=step)
 
     def end_trial(self, trial):

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
-from keras_tuner.src.distribute import utils as roles
-from keras_tuner.src.engine.trial import Trial
+from keras_tuner.engine.trial import Trial
 
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.budget import Budget
+from keras_densenet.compat.keras_tuner import role
 from keras_densenet.data import Splits
 from keras_densenet.data.sources import absolute
 from keras_densenet.family import variant
@@ -96,7 +96,7 @@ def search(
     specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
     oracle = ALGORITHMS[algorithm](hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
     options = {"executions": executions, "folder": folder, "settings": settings, **options}
-    if roles.has_chief_oracle() and not roles.is_chief_oracle():
+    if role() == "worker":
         Tuner(oracle, hypermodel, splits, data["name"], **options).search()
         return None
     with claim(folder, settings, overwrite, place):

@@ -10,7 +10,7 @@ import time
 
 import keras
 import tensorflow as tf
-from keras_tuner.src.engine.base_tuner import BaseTuner
+from keras_tuner.engine.base_tuner import BaseTuner
 
 from keras_densenet import training
 from keras_densenet.data import training_steps

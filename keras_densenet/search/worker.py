@@ -9,10 +9,9 @@ import uuid
 
 import grpc
 import keras_tuner
-from keras_tuner.src import protos
-from keras_tuner.src.distribute.oracle_client import OracleClient
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.engine.trial import TrialStatus
 
+from keras_densenet.compat.keras_tuner import OracleClient, messages, service
 from keras_densenet.search.state import versions
 
 HEARTBEAT = 10  # seconds between a worker's signs of life
@@ -66,7 +65,7 @@ class Client(OracleClient):
 
     def end_trial(self, trial):
         """Tells the chief a trial's end, and its message, which KerasTuner's does not."""
-        request = protos.get_service().EndTrialRequest(trial=trial.to_proto())
+        request = messages().EndTrialRequest(trial=trial.to_proto())
         self.stub.EndTrial(request, message=trial.message or "")
         self._trial_id = None
 
@@ -91,7 +90,7 @@ class Client(OracleClient):
             if trial_id is None:
                 continue
             try:
-                self.stub.GetTrial(protos.get_service().GetTrialRequest(trial_id=trial_id), heartbeat="yes")
+                self.stub.GetTrial(messages().GetTrialRequest(trial_id=trial_id), heartbeat="yes")
             except (ClusterError, TrialLost) as trouble:
                 if trial_id == self._trial_id:
                     self._trouble = trouble
@@ -110,7 +109,7 @@ class _PatientStub:
         options = {"enable_http_proxy": 0, "initial_reconnect_backoff_ms": 200, "max_reconnect_backoff_ms": 1000}
         self.channel = grpc.insecure_channel(self.address, [(f"grpc.{name}", value) for name, value in options.items()])
         self.patience = patience
-        self._stub = protos.get_service_grpc().OracleStub(self.channel)
+        self._stub = service().OracleStub(self.channel)
         self._metadata = {"tuner": tuner_id, "session": uuid.uuid4().hex, **agreed(settings)}
 
     def __getattr__(self, method):

@@ -1,9 +1,16 @@
 """SavedModels for TensorFlow Serving, and files for other runtimes."""
 
-from keras_densenet.serving.check import check_saved_model
-from keras_densenet.serving.client import connect
-from keras_densenet.serving.export import export_saved_model
-from keras_densenet.serving.formats import export_file
-from keras_densenet.serving.native import NativeModel
+from typing import TYPE_CHECKING
+
+from keras_densenet.lazy import exports
+
+if TYPE_CHECKING:
+    from keras_densenet.serving.check import check_saved_model
+    from keras_densenet.serving.client import connect
+    from keras_densenet.serving.export import export_saved_model
+    from keras_densenet.serving.formats import export_file
+    from keras_densenet.serving.native import NativeModel
+else:
+    __getattr__, __dir__ = exports(__name__)
 
 __all__ = ["NativeModel", "check_saved_model", "connect", "export_file", "export_saved_model"]

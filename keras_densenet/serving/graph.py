@@ -1,10 +1,9 @@
 """What is served: a model's signatures, functions of TensorFlow alone with the weights as constants in them."""
 
-import itertools
-
 import keras
 import tensorflow as tf
 
+from keras_densenet.compat.keras import nodes_of, origin
 from keras_densenet.layers import Preprocess
 from keras_densenet.layers.folded import Folded
 from keras_densenet.models import DenseNetModel, fold, framing_of
@@ -124,8 +123,7 @@ def _classifier(model):
     """The `Dense` layer that a flat model ends in, but for operations on its output alone, and its input."""
     tensor = model.outputs[0]
     while True:
-        layer, node, _ = tensor._keras_history
-        before = layer._inbound_nodes[node].input_tensors
+        layer, before = origin(tensor)
         if isinstance(layer, keras.layers.Dense) and len(tensor.shape) == 2:
             return layer, before[0]
         if len(before) != 1:
@@ -217,7 +215,7 @@ def inference_form(model, folded):
 
 def _front(model):
     """The part that brings images of any size to one, and the tensor that the network starts from; None, the input."""
-    tensor, nodes = model.input, [*itertools.chain.from_iterable(model._nodes_by_depth.values())]
+    tensor, nodes = model.input, nodes_of(model)
     while len(tensor.shape) == 4 and None in tensor.shape[1:3]:
         readers = [node for node in nodes if any(x is tensor for x in node.input_tensors)]
         if len(readers) != 1 or len(readers[0].input_tensors) != 1:

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import importlib.util
 import math
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 
+from keras_densenet.compat.tensorflow import c_library
 from keras_densenet.types import Array, Path
 
 
@@ -30,13 +29,18 @@ class NativeModel:
         c = self._c = _library()
         self._graph, options, buffer = c.TF_NewGraph(), c.TF_NewSessionOptions(), c.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(b"serve")
-        with self._status(f"{str(folder)!r} cannot be loaded") as status:
-            load = c.TF_LoadSessionFromSavedModel
-            self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, status)
-        found = _Buffer.from_address(buffer)
-        meta_graph = meta_graph_pb2.MetaGraphDef.FromString(ctypes.string_at(found.data, found.length))
-        c.TF_DeleteBuffer(buffer)
-        c.TF_DeleteSessionOptions(options)
+        try:
+            with self._status(f"{str(folder)!r} cannot be loaded") as status:
+                load = c.TF_LoadSessionFromSavedModel
+                self._session = load(options, None, str(folder).encode(), tags, 1, self._graph, buffer, status)
+            found = _Buffer.from_address(buffer)
+            meta_graph = tf.compat.v1.MetaGraphDef.FromString(ctypes.string_at(found.data, found.length))
+        except BaseException:
+            c.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            c.TF_DeleteBuffer(buffer)
+            c.TF_DeleteSessionOptions(options)
         self.graph = meta_graph.graph_def
         self.signatures = {
             name: signature for name, signature in meta_graph.signature_def.items() if not name.startswith("__")
@@ -77,9 +81,11 @@ class NativeModel:
 
     def close(self) -> None:
         """Frees what the model holds; it cannot be run any more."""
-        with self._status("The model cannot be closed") as status:
-            self._c.TF_DeleteSession(self._session, status)
-        self._c.TF_DeleteGraph(self._graph)
+        try:
+            with self._status("The model cannot be closed") as status:
+                self._c.TF_DeleteSession(self._session, status)
+        finally:
+            self._c.TF_DeleteGraph(self._graph)
 
     def _run(self, feeds, arrays, fetches):
         c = self._c
@@ -152,13 +158,11 @@ _FUNCTIONS = {
 
 @functools.cache
 def _library():
-    folder = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
-    found = sorted(folder.glob("libtensorflow_cc.*"))
-    if not found:
-        raise ImportError(
-            f"TensorFlow's C library is not in {str(folder)!r}: it comes with the wheel for Linux or macOS"
-        )
-    library = ctypes.CDLL(str(found[0]))
+    file = c_library()
+    if file is None:
+        folder = str(pathlib.Path(tf.__file__).parent)
+        raise ImportError(f"TensorFlow's C library is not in {folder!r}: it comes with the wheel for Linux or macOS")
+    library = ctypes.CDLL(str(file))
     types = {"p": ctypes.c_void_p, "s": ctypes.c_char_p, "i": ctypes.c_int, "n": ctypes.c_size_t}
     for name, (result, _, *arguments) in _FUNCTIONS.items():
         function = getattr(library, f"TF_{name}")

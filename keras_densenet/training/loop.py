@@ -101,13 +101,15 @@ class Loop:
     @contextlib.contextmanager
     def averaged_weights(self):
         """Puts the moving average of the weights into the model for a while, where its optimizer keeps one."""
-        variables = self.model.trainable_variables
-        kept = [variable.numpy() for variable in variables]
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        optimizer.finalize_variable_values(variables)
-        yield
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
+        variables = self.model.trainable_variables if optimizer.use_ema else []
+        kept = [variable.numpy() for variable in variables]
+        try:
+            optimizer.finalize_variable_values(variables)
+            yield
+        finally:
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
 
 
 def _cross_entropy(labels, outputs, smoothing=0.0):

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_densenet.compat.keras import variable_index
+
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class PaperSGD(keras.optimizers.SGD):
@@ -27,7 +29,7 @@ class PaperSGD(keras.optimizers.SGD):
         gradient = keras.ops.cast(gradient, variable.dtype) + self.decay * variable
         step = gradient
         if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
+            velocity = self.momentums[variable_index(self, variable)]
             self.assign(velocity, self.momentum * velocity + gradient)
             step = gradient + self.momentum * velocity
         self.assign_sub(variable, keras.ops.cast(learning_rate, variable.dtype) * step)

@@ -1,12 +1,14 @@
 """How a network is trained, as data."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import keras
+from keras_densenet.data.variation import Augmentation
 
-from keras_densenet.data import Augmentation
-from keras_densenet.training.optimizer import PaperSGD
+if TYPE_CHECKING:
+    import keras
+
+    from keras_densenet.training.optimizer import PaperSGD
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 DROPS = (0.5, 0.75)  # of the paper on CIFAR and SVHN
@@ -114,10 +116,11 @@ class Recipe:
         """The `Augmentation` of the training images."""
         return Augmentation(self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix)
 
-    def learning_rates(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    def learning_rates(self, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
         """The schedule of the learning rate, for epochs of so many steps."""
+        from keras.optimizers import schedules
+
         total, warmup = self.epochs * steps, round(min(self.warmup_epochs, self.epochs - 1) * steps)
-        schedules = keras.optimizers.schedules
         if self.schedule == "steps":
             values = [self.learning_rate * 0.1**i for i in range(len(self.drops) + 1)]
             # The boundary is the last step at the old rate; steps count from 0.
@@ -126,8 +129,10 @@ class Recipe:
             return schedules.CosineDecay(self.learning_rate, total)
         return schedules.CosineDecay(0.0, total - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
 
-    def optimizer(self, updates: int | None = None) -> PaperSGD:
+    def optimizer(self, updates: int | None = None) -> "PaperSGD":
         """The optimizer, for epochs of so many updates; without that number its learning rate is constant."""
+        from keras_densenet.training.optimizer import PaperSGD
+
         steps = updates and updates * self.accumulate  # Keras counts and averages parts of updates as steps
         return PaperSGD(
             self.learning_rates(steps) if steps else self.learning_rate,

@@ -51,6 +51,14 @@ def test_constructor_takes_the_arguments_of_keras_applications(constructor):
     assert ours["weights"].default is None  # nothing is downloaded
 
 
+def test_constructor_names_itself_where_an_argument_is_unknown_and_has_a_line_of_its_own():
+    with pytest.raises(TypeError, match=r"^DenseNet169\(\) got an unexpected keyword argument 'clases'$"):
+        kd.DenseNet169(clases=2)
+    assert kd.DenseNet169.__name__ == "DenseNet169"
+    assert kd.DenseNet169.__doc__.startswith("DenseNet-169: blocks of (6, 12, 32, 32), k = 32.")
+    assert inspect.signature(kd.DenseNet169).return_annotation is kd.DenseNetModel
+
+
 def test_constructor_passes_its_arguments_on():
     model = kd.DenseNet121(include_top=False, pooling="max", input_shape=(64, 32, 1), name="mine")
     assert (model.name, model.input_shape, model.output_shape) == ("mine", (None, 64, 32, 1), (None, 1024))

@@ -1,10 +1,11 @@
 """The scripts in `tuning/`, in processes of their own."""
 
+import contextlib
 import csv
+import dataclasses
 import json
 import os
 import pathlib
-import runpy
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import time
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 import keras_densenet as kd
 from keras_densenet import cli, training
-from keras_densenet.search import Budget, DenseNetHyperModel, RandomSearch
+from keras_densenet.cli.search import space_names, space_of
+from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, RandomSearch
+from keras_densenet.search.launch import launched
 from tests.data.pictures import write_classes
 
 TUNING = pathlib.Path(__file__).parents[2] / "tuning"
@@ -156,6 +160,16 @@ def test_workers_share_a_search_whose_chief_is_killed(tmp_path, start):
     assert all(row["epochs"] == "1.0" for row in rows)
 
 
+def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "somebody")
+    monkeypatch.delenv("KERASTUNER_ORACLE_IP", raising=False)
+    before = dict(os.environ)
+    with contextlib.suppress(OSError), launched(2, ["-c", ""], tmp_path / "a"):
+        assert os.environ["KERASTUNER_TUNER_ID"] == "chief"
+        raise OSError
+    assert dict(os.environ) == before
+
+
 def test_the_readmes_example_runs(tmp_path):
     text = (TUNING.parent / "README.md").read_text()
     section = text[text.index("## Search") : text.index("## Serving")]
@@ -188,11 +202,11 @@ def test_the_readmes_example_runs(tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, sentence):
-    monkeypatch.setattr(sys, "argv", ["search.py", "--out", str(tmp_path / "a"), *arguments])
+    monkeypatch.setattr(sys, "argv", ["keras-densenet", "search", "run", "--out", str(tmp_path / "a"), *arguments])
     if "--workers" in arguments:
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     with pytest.raises(SystemExit) as end:
-        cli.run(runpy.run_path(TUNING / "search.py")["app"])
+        cli.run()
     assert end.value.code == 2
     error = " ".join(capsys.readouterr().err.split())
     assert sentence in error
@@ -209,8 +223,35 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, cap
     ],
 )
 def test_each_space_has_networks_within_the_budget_that_its_file_names(name, shape, budget):
-    path = TUNING / "spaces" / f"{name}.py"
-    assert f"python tuning/search.py --space {name}" in path.read_text()
-    hypermodel = DenseNetHyperModel(shape, 10, **runpy.run_path(path)["SPACE"])
+    about, space = space_of(name)
+    assert f"keras-densenet search run --space {name}" in about
+    hypermodel = DenseNetHyperModel(shape, 10, **space)
     share = RandomSearch(hypermodel, Budget(**budget)).share
     assert 0.01 < share.fitting / share.points < 0.9
+
+
+def test_the_spaces_and_recipes_are_listed_with_their_values():
+    spaces, recipes = (CliRunner().invoke(cli.app, words).output for words in (["search", "spaces"], ["recipes"]))
+    for name in space_names():
+        about, space = space_of(name)
+        assert f"{name} " in spaces
+        assert about.splitlines()[0] in spaces
+        assert all(f"{key} {value}" in spaces for key, value in space.items())
+    rows = {line.split()[0]: line.split()[1:] for line in recipes.splitlines()}
+    assert rows["field"] == list(training.RECIPES)
+    assert rows["epochs"] == [str(recipe.epochs) for recipe in training.RECIPES.values()]
+    assert rows["augmentation"] == [recipe.augmentation for recipe in training.RECIPES.values()]
+    assert list(rows)[1:] == [field.name for field in dataclasses.fields(training.Recipe)]
+
+
+def test_a_file_of_ones_own_is_a_space(tmp_path):
+    (tmp_path / "mine.py").write_text("'Mine.'\nSPACE = {'growth_rate': 12}\n")
+    assert space_of(str(tmp_path / "mine.py")) == ("Mine.", {"growth_rate": 12})
+    (tmp_path / "none.py").write_text("SPACES = 1\n")
+    with pytest.raises(ValueError, match="must define SPACE"):
+        space_of(str(tmp_path / "none.py"))
+
+
+def test_help_names_the_algorithms():
+    text = CliRunner().invoke(cli.app, ["search", "run", "--help"], env={"COLUMNS": "200"}).output
+    assert all(name in text for name in ALGORITHMS)

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -51,6 +52,30 @@ def test_the_model_takes_raw_pixels_and_knows_its_labels(finished, stripes):
     logits = model.predict_on_batch(stripes.train.images)
     assert logits.shape == (64, 2)
     np.testing.assert_allclose(logits.sum(-1), 1, rtol=1e-5)
+
+
+def _loop(ema):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(Recipe(ema=ema).optimizer())
+    model.optimizer.build(model.trainable_variables)
+    return model.layers[0].kernel, Loop(model, tf.distribute.get_strategy(), xla=False)
+
+
+def test_the_model_has_its_own_weights_again_after_a_look_at_the_average_whatever_happens():
+    kernel, loop = _loop(ema=0.5)
+    kernel.assign([[3], [5]])
+    with contextlib.suppress(OSError), loop.averaged_weights():
+        assert kernel.numpy().ravel().tolist() == [0, 0]  # no step has been taken
+        raise OSError
+    assert kernel.numpy().ravel().tolist() == [3, 5]
+
+
+def test_without_an_average_no_weight_is_copied(monkeypatch):
+    _, loop = _loop(ema=0)
+    monkeypatch.setattr(keras.Variable, "numpy", lambda variable: pytest.fail(f"{variable.path} is copied"))
+    monkeypatch.setattr(keras.Variable, "assign", lambda variable, value: pytest.fail(f"{variable.path} is written"))
+    with loop.averaged_weights():
+        pass
 
 
 def test_a_loss_that_is_no_number_ends_the_run(stripes, tmp_path):

@@ -1,6 +1,6 @@
 """Small networks for phones: few multiply-accumulates and little memory, on images of 96x96 or so.
 
-    python tuning/search.py --space mobile --data photos/ --image-size 96 --max-parameters 1M --max-macs 50M \
+    keras-densenet search run --space mobile --data photos/ --image-size 96 --max-parameters 1M --max-macs 50M \
         --max-activation-bytes 1G --epochs 20 --trials 50
 
 `photos/` is a folder with the images of each class in a subfolder. The search begins by telling how much of the space

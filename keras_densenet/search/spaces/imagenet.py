@@ -1,6 +1,6 @@
 """The ImageNet family: how to share layers out among the four blocks, growth rate and theta, at 224x224.
 
-    python tuning/search.py --space imagenet --data imagenet2012 --recipe imagenet --epochs 20 --max-macs 2.9G \
+    keras-densenet search run --space imagenet --data imagenet2012 --recipe imagenet --epochs 20 --max-macs 2.9G \
         --max-parameters 8M --algorithm hyperband --trials 0 --compare densenet121
 
 The budget is DenseNet-121's. Expect days on several GPUs (not measured): start one worker on each, as the README tells.

@@ -1,6 +1,6 @@
 """The paper's CIFAR family: three equal blocks, plain or with bottlenecks.
 
-    python tuning/search.py --space cifar --data cifar10 --recipe cifar --epochs 40 --max-parameters 1M \
+    keras-densenet search run --space cifar --data cifar10 --recipe cifar --epochs 40 --max-parameters 1M \
         --algorithm hyperband --trials 0 --compare densenet-bc-100-12
 
 For a machine with a GPU, and not measured on one: Hyperband trains some 60 networks, for 2 to 40 epochs each, and goes

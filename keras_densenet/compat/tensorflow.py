@@ -1,0 +1,67 @@
+"""What TensorFlow has no public name for. Seen in TensorFlow 2.21."""
+
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.compiler.xla import xla_data_pb2
+from tensorflow.python.framework import ops
+from tensorflow.python.ops import control_flow_util
+
+from keras_densenet.types import Tensor
+
+
+def is_compiling() -> bool:
+    """Whether what is being traced will be compiled by XLA, here or in a function around this one."""
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph())
+
+
+def optimization_barrier(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """XLA's OptimizationBarrier: what follows is not merged with what came before."""
+    return gen_xla_ops.xla_optimization_barrier(list(tensors))
+
+
+def dynamic_update_slice(buffer: Tensor, part: Tensor, start: Tensor) -> Tensor:
+    """XLA's DynamicUpdateSlice: `buffer` with `part` from the indices `start` on, in place where that is possible."""
+    return gen_xla_ops.xla_dynamic_update_slice(buffer, part, start)
+
+
+def convolution(x: Tensor, kernel: Tensor, padding: Sequence[Sequence[int]], dimensions: dict[str, object]) -> Tensor:
+    """XLA's ConvGeneralDilated of stride 1, whose dimensions may be in any order.
+
+    Args:
+        x: the image.
+        kernel: what slides over it.
+        padding: `(before, after)` of each spatial dimension.
+        dimensions: fields of XLA's `ConvolutionDimensionNumbers`.
+    """
+    ones = [1] * len(padding)
+    return gen_xla_ops.xla_conv_v2(
+        x,
+        kernel,
+        window_strides=ones,
+        padding=padding,
+        lhs_dilation=ones,
+        rhs_dilation=ones,
+        feature_group_count=1,
+        dimension_numbers=xla_data_pb2.ConvolutionDimensionNumbers(**dimensions).SerializeToString(),
+        precision_config="",
+        preferred_element_type=kernel.dtype,
+    )
+
+
+def custom_gradients() -> set[str]:
+    """The names of all gradients of `custom_gradient` that were ever traced: a global registry keeps them."""
+    return {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient-")}
+
+
+def forget_gradients(names: Iterable[str]) -> None:
+    """Takes gradients out of that registry, which has no such method, and with them their graphs and weights."""
+    for name in names:
+        del ops.gradient_registry._registry[name]
+
+
+def c_library() -> pathlib.Path | None:
+    """The file with TensorFlow's C functions in the wheel, and the C++ code behind them; None where there is none."""
+    return next(iter(sorted(pathlib.Path(tf.__file__).parent.glob("libtensorflow_cc.*"))), None)

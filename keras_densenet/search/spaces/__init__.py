@@ -1,0 +1,1 @@
+"""Spaces to search in, by name: `keras-densenet search spaces` lists them."""
