@@ -94,7 +94,8 @@ def _read_hdf5(path, stack):
 
 
 def _read_zip(path, stack):
-    archive, size = stack.enter_context(zipfile.ZipFile(path)), path.stat().st_size
+    with pickled.damage_told():
+        archive, size = stack.enter_context(zipfile.ZipFile(path)), path.stat().st_size
     unpacked = sum(info.file_size for info in archive.filelist)
     if unpacked > 2 * size + 2**20:
         raise pickled.Refused(f"is a zip bomb: its {size:,} bytes would become {unpacked:,}")

@@ -1,14 +1,16 @@
 """What a pickle holds, found without unpickling it: objects become records, and no class or function is ever looked up.
 
-The opcodes are those that Python's own pickletools describes.
+The opcodes are those of Python's own pickletools.
 """
 
 import contextlib
-import functools
+import pickle
 import pickletools
+import struct
 from collections.abc import Callable
 from typing import Any
 
+_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, struct.error)
 ADVICE = "use a file of the network's state_dict() alone, from a source that you trust"
 
 
@@ -20,8 +22,17 @@ class Name(str):
     """Of a class or a function."""
 
 
+class Kinds(dict):
+    """Kinds of numbers by their names; any other is refused by name."""
+
+    def __missing__(self, name):
+        raise Refused(f"holds {name[:100]!r}, not plain numbers: {ADVICE}")
+
+
 class Record(dict):
     """Stands for an object: the name of its class, its state, or else its arguments, and its items if it has any."""
+
+    __slots__ = ("name", "state")
 
     def __init__(self, name, state):
         self.name, self.state = name, state
@@ -32,7 +43,7 @@ def call(name, args, calls):
     if not isinstance(name, Name) or name not in calls:
         called = repr(name[:100]) if isinstance(name, Name) else "something"
         raise Refused(f"would call {called} when it is unpickled, which is never done here: {ADVICE}")
-    return calls[name](*args)
+    return Record(name, args) if calls[name] is None else calls[name](*args)
 
 
 def longest(size):
@@ -40,13 +51,18 @@ def longest(size):
     return 2**20 + size // 8
 
 
+def opcodes(value):
+    """What makes a string, a number or a tuple of them in a pickle of protocol 2."""
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
 @contextlib.contextmanager
 def damage_told():
-    """Turns what damaged pickles end in into an OSError."""
+    """Turns what damaged files end in into an OSError."""
     try:
         yield
-    except (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise OSError(f"what it pickles is damaged: {str(error)[:200]} ({type(error).__name__})") from None
+    except (*_DAMAGE, Warning) as error:  # pickletools warns of odd escapes
+        raise OSError(f"it is damaged: {str(error)[:200]} ({type(error).__name__})") from None
 
 
 def unpickle(stream, calls, persistent, size):
@@ -54,7 +70,7 @@ def unpickle(stream, calls, persistent, size):
 
     Args:
         stream: which is left behind the pickle.
-        calls: `{name of a function: what is called instead}`.
+        calls: `{name of a function: what is called instead}`; None makes a record of it.
         persistent: gets the parts of a persistent id, and gives what it stands for.
         size: of the whole file in bytes, to which the number of objects is bound.
 
@@ -88,6 +104,8 @@ def unpickle(stream, calls, persistent, size):
             case "GLOBAL":
                 stack.append(Name(arg.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
+                if max(map(len, stack[-2:])) > 1000:
+                    raise ValueError("a class has too long a name")
                 stack[-2:] = [Name(".".join(stack[-2:]))]
             case "TUPLE":
                 stack.append(tuple(items))
@@ -144,7 +162,7 @@ def _dict(items):
 
 
 def _ordered_dict(pairs=()):
-    made = _dict([part for pair in pairs for part in pair])
+    made = _dict([part for key, value in pairs for part in (key, value)])
     if pairs:
         pairs.clear()  # or a pickle would grow by naming one list again and again
     return made
@@ -156,13 +174,13 @@ def _numpy_dtype(kind, *others):
     return Record("numpy.dtype", ())
 
 
-_NUMPY = [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
 _HELD = ["torch.device", "pathlib.PosixPath", "pathlib.WindowsPath", "collections.defaultdict", "collections.Counter"]
-_HELD += ["_codecs.encode", "copy_reg._reconstructor", "copyreg._reconstructor", *_NUMPY]
+_HELD += ["_codecs.encode", "copy_reg._reconstructor", "copyreg._reconstructor", "__builtin__.bytes", "builtins.bytes"]
+_HELD += [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
 _SETS = [f"{module}.{name}" for module in ("__builtin__", "builtins") for name in ("set", "frozenset")]
-HARMLESS: dict[str, Callable[..., Any]] = {
+HARMLESS: dict[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": _ordered_dict,
     "numpy.dtype": _numpy_dtype,
-    **{name: functools.partial(lambda name, *args: Record(name, args), name) for name in _HELD},
+    **dict.fromkeys(_HELD),
     **dict.fromkeys(["torch.Size", *_SETS], lambda items=(): items),
 }
