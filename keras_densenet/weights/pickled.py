@@ -83,9 +83,15 @@ def unpickle(stream, calls, persistent, size):
         if count > 50_000 + size // 32:  # some 100 bytes of memory each
             raise Refused(f"pickles more objects than a file of weights has: {ADVICE}")
         name, items = opcode.name, []
-        if pickletools.markobject in opcode.stack_before:
+        if name in _MARKED:
             stack, items = marked.pop(), stack
         match name:
+            case _ if name in _VALUES:
+                stack.append(arg)
+            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if arg is None else arg] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[arg])
             case "PROTO" | "FRAME" | "POP_MARK":
                 pass
             case "STOP":
@@ -97,10 +103,6 @@ def unpickle(stream, calls, persistent, size):
                 stack.pop()
             case "DUP":
                 stack.append(stack[-1])
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[arg])
-            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                memo[len(memo) if arg is None else arg] = stack[-1]
             case "GLOBAL":
                 stack.append(Name(arg.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
@@ -139,8 +141,6 @@ def unpickle(stream, calls, persistent, size):
                 stack.append(persistent(*stack.pop()))
             case _ if name in _NEW:
                 stack.append(_NEW[name]())
-            case _ if name in _VALUES:
-                stack.append(arg)
             case _:
                 raise Refused(f"pickles what no file of tensors has ({name}): {ADVICE}")
     return stack.pop()
@@ -150,6 +150,7 @@ _NEW: dict[str, Callable[[], Any]] = {
     **{"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_TUPLE": tuple},
     **{"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False},
 }
+_MARKED = {opcode.name for opcode in pickletools.opcodes if pickletools.markobject in opcode.stack_before}
 _VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"}
 _VALUES |= {"SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES"}
 _VALUES |= {"BINBYTES8"}
