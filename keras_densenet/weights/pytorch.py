@@ -92,7 +92,7 @@ def read_zip(archive, size):
 
     @functools.lru_cache(maxsize=1)
     def read(info):
-        with archive.open(info) as file:
+        with pickled.damage_told(), archive.open(info) as file:
             data = file.read(info.file_size)  # all that is there may be more than the archive says
         if len(data) < info.file_size:
             raise EOFError("a part of it is cut short")

@@ -196,6 +196,15 @@ def test_members_over_one_another_count_each(tmp_path):
     refused(path, "has two files of one name")
 
 
+def test_a_member_whose_own_name_is_damaged_is_told_when_it_is_read(tmp_path):
+    """A zip archive names it twice, and reads its second name late, as text."""
+    path = write_zip(tmp_path / "bad.pth", _tensor())
+    content = path.read_bytes().replace(b"archive/data/0", b"archive/data\xaf0", 1)
+    flags = content.index(b"archive/data\xaf0") - 24
+    path.write_bytes(content[:flags] + b"\x00\x08" + content[flags + 2 :])
+    refused(path, "is not a complete file of weights .*invalid start byte")
+
+
 def test_compression_without_a_limit_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("archive/data.pkl", bytes(2**20))
