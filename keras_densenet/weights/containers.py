@@ -1,20 +1,16 @@
 """File formats that hold tensors by name. Nothing in a file is ever run."""
 
 import contextlib
-import importlib.util
 import io
-import os
 import pathlib
-import subprocess
-import sys
-import tempfile
+import re
 import zipfile
+import zlib
 
 import h5py
-import numpy as np
 
 from keras_densenet.files import written_beside
-from keras_densenet.weights import hdf5
+from keras_densenet.weights import hdf5, pickled, pytorch
 
 
 @contextlib.contextmanager
@@ -22,7 +18,8 @@ def opened(path):
     """Opens a file of weights, or a folder with some.
 
     Args:
-        path: a `.h5`, `.weights.h5`, `.keras`, `.safetensors` or `.pth` file, or the folder of a run or of a preset.
+        path: a file of Keras (`.h5`, `.weights.h5`, `.keras`), safetensors or PyTorch (`.pth`, `.pt`, ...) with any
+            ending, or the folder of a run or of a preset of keras-hub.
 
     Yields:
         `{name: tensor}`, where a tensor has a `shape` and a `dtype`, and `tensor[()]` reads it.
@@ -30,7 +27,7 @@ def opened(path):
     Raises:
         FileNotFoundError: if it is not there.
         ImportError: if a library that reads it is missing; says which.
-        ValueError: if it is of another format, truncated, or holds more than tensors.
+        ValueError: if it is of another format, truncated, or would run something.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -39,11 +36,13 @@ def opened(path):
         )
     with contextlib.ExitStack() as stack:
         try:
-            found = [_READERS[file.suffix](file, stack) for file in _files(path)]
+            found = [_reader(file)(file, stack) for file in _files(path)]
             if twice := [name for name in found[0] if any(name in other for other in found[1:])]:
                 raise OSError(f"more than one of its files holds {twice[0]}")
             yield {name: tensor for tensors in found for name, tensor in tensors.items()}
-        except (OSError, RuntimeError, KeyError, zipfile.BadZipFile) as error:
+        except pickled.Refused as error:
+            raise ValueError(f"{str(path)!r} {error}") from None
+        except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             reason = str(error).split("\n")[0]
             raise ValueError(
                 f"{str(path)!r} is not a complete file of weights (truncated or of another format?): {reason}"
@@ -67,24 +66,50 @@ def write(path, tensors):
 
 def _files(path):
     if not path.is_dir():
-        files = [path] if path.suffix in _READERS else []
-    else:
-        files = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
+        return [path]
+    files = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
     if not files:
         raise ValueError(
-            f"weights must be a file that ends in {', '.join(_READERS)}, or the folder of a run or of a keras-hub "
-            f"preset. Received: {str(path)!r}"
+            f"weights must be a file, or the folder of a run or of a keras-hub preset. Received: {str(path)!r}"
         )
     return files
+
+
+def _reader(path):
+    """Chooses by what a file begins with: endings are what people make of them."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if head.startswith(b"version https://git-lfs"):
+        raise pickled.Refused("is a Git LFS pointer, not the file that it stands for: fetch that with `git lfs pull`")
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|\?xml)", head, re.IGNORECASE):
+        raise pickled.Refused("is a web page, not a file of weights: download the file itself")
+    if head[4:9] == b"\0\0\0\0{":
+        return _read_safetensors
+    for start, reader in _READERS.items():
+        if head.startswith(start):
+            return reader
+    raise OSError("it begins like none of HDF5, zip, safetensors and torch.save")
 
 
 def _read_hdf5(path, stack):
     return hdf5.read_tensors(stack.enter_context(h5py.File(path)))
 
 
-def _read_keras(path, stack):
-    with zipfile.ZipFile(path) as archive:
+def _read_zip(path, stack):
+    with pickled.damage_told():
+        archive, size = stack.enter_context(zipfile.ZipFile(path)), path.stat().st_size
+    unpacked = sum(info.file_size for info in archive.filelist)
+    if unpacked > 2 * size + 2**20:
+        raise pickled.Refused(f"is a zip bomb: its {size:,} bytes would become {unpacked:,}")
+    if len(archive.filelist) > len(archive.NameToInfo) or not archive.filelist:
+        raise OSError("its zip archive is empty, or has two files of one name")
+    if "model.weights.h5" in archive.NameToInfo:
         return _read_hdf5(io.BytesIO(archive.read("model.weights.h5")), stack)
+    return pytorch.read_zip(archive, size)
+
+
+def _read_pickle(path, stack):
+    return pytorch.read_legacy(stack.enter_context(open(path, "rb")), path.stat().st_size)
 
 
 def _read_safetensors(path, stack):
@@ -107,41 +132,11 @@ def _safetensors():
     return safetensors
 
 
-def _read_pth(path, stack):
-    with tempfile.TemporaryDirectory() as folder:
-        target = os.path.join(folder, "tensors.npz")
-        _run_torch("read", path, target)
-        with np.load(target) as tensors:
-            return dict(tensors)
-
-
-def _write_pth(path, tensors):
-    with tempfile.TemporaryDirectory() as folder:
-        source = os.path.join(folder, "tensors.npz")
-        np.savez(source, **tensors)
-        _run_torch("write", source, path)
-
-
-def _run_torch(*arguments):
-    """Runs `torch_files.py` in a process of its own: torch and TensorFlow do not always live in one."""
-    python = os.environ.get("KERAS_DENSENET_TORCH_PYTHON")
-    if not python and not importlib.util.find_spec("torch"):
-        raise ImportError(
-            "`.pth` files need torch: pip install 'keras-densenet[torch]', or set KERAS_DENSENET_TORCH_PYTHON to a "
-            "Python interpreter that has it"
-        )
-    script = pathlib.Path(__file__).with_name("torch_files.py")
-    command = [python or sys.executable, "-I", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        raise OSError((done.stderr.strip() or "torch failed").splitlines()[-1])
-
-
 _IN_FOLDERS = ("model.keras", "model.weights.h5", "task.weights.h5")  # of a run, of a preset of keras-hub
-_READERS = {".h5": _read_hdf5, ".keras": _read_keras, ".safetensors": _read_safetensors, ".pth": _read_pth}
+_READERS = {b"\x89HDF": _read_hdf5, b"PK": _read_zip, b"\x80": _read_pickle}
 _WRITERS = {
     ".h5": hdf5.write_legacy,
     ".weights.h5": hdf5.write_keras3,
     ".safetensors": _write_safetensors,
-    ".pth": _write_pth,
+    ".pth": pytorch.write,
 }

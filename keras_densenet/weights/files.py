@@ -100,9 +100,8 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
     Args:
         model: a `DenseNetModel`.
         path: of the file; one that is there is replaced.
-        layout: "keras_densenet" (`.weights.h5`), "torchvision" (`.safetensors`, or `.pth` where torch is installed;
-            torchvision and timm load it strictly) or "keras" (`.h5` or `.weights.h5`; `keras.applications` loads it
-            into its networks).
+        layout: "keras_densenet" (`.weights.h5`), "torchvision" (`.safetensors` or `.pth`; torchvision and timm load it
+            strictly) or "keras" (`.h5` or `.weights.h5`; `keras.applications` loads it into its networks).
 
     Raises:
         ImportError: if an optional library is needed; says which.

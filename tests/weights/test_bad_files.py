@@ -1,9 +1,6 @@
 """A file that is damaged, hostile or of another network is told apart, and the model stays as it was."""
 
-import os
-import pickle
 import re
-import zipfile
 
 import h5py
 import numpy as np
@@ -38,7 +35,7 @@ def refused(model, path, sentence):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".h5", ".weights.h5", ".keras"])
+@pytest.mark.parametrize("ending", [".safetensors", ".h5", ".weights.h5", ".keras", ".pth", ".csv", ""])
 @pytest.mark.parametrize("content", [b"", b"epoch,loss\n" * 100], ids=["empty", "text"])
 def test_file_of_no_format_is_named(model, tmp_path, ending, content):
     path = tmp_path / f"bad{ending}"
@@ -48,7 +45,7 @@ def test_file_of_no_format_is_named(model, tmp_path, ending, content):
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
 def test_truncated_files_are_named(model, keras_file, tmp_path, share):
-    for good in (GOOD, keras_file):
+    for good in (GOOD, keras_file, GOOD.with_suffix(".pth")):
         path = tmp_path / good.name
         content = good.read_bytes()
         path.write_bytes(content[: int(share * len(content))])
@@ -154,39 +151,8 @@ def test_shape_of_hundreds_of_gigabytes_is_refused_before_it_is_read(model, kera
     refused(model, path, r"needs bn/gamma of shape \(12,\)\. Received: \(100000000000,\)")
 
 
-class _Code:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
-@foreign.needs_torch
-@pytest.mark.parametrize("form", ["zip", "pickle", "empty", "truncated"])
-def test_pickled_code_and_damage_in_a_pth_is_refused_and_not_run(model, tmp_path, form):
-    path, marker = tmp_path / "bad.pth", tmp_path / "ran"
-    code = pickle.dumps({"features.conv0.weight": _Code(marker)}, protocol=2)
-    if form == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in {"data.pkl": code, "version": "3\n", "byteorder": "little"}.items():
-                archive.writestr(f"archive/{name}", content)
-    else:
-        good = (foreign.FIXTURES / "tiny_torchvision.pth").read_bytes()
-        path.write_bytes({"pickle": code, "empty": b"", "truncated": good[: len(good) // 2]}[form])
-    refused(model, path, "is not a complete file of weights")
-    assert not marker.exists()
-
-
-def test_pth_without_torch_names_both_ways_to_it(model, monkeypatch):
-    monkeypatch.delenv("KERAS_DENSENET_TORCH_PYTHON", raising=False)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"keras-densenet\[torch\].*KERAS_DENSENET_TORCH_PYTHON"):
-        kd.load_weights(model, foreign.FIXTURES / "tiny_torchvision.pth")
-
-
-def test_unknown_ending_and_folder_are_refused(model, tmp_path):
-    (tmp_path / "weights.bin").touch()
-    for path in (tmp_path / "weights.bin", tmp_path):
-        with pytest.raises(ValueError, match=rf"ends in \.h5, .*Received: {re.escape(repr(str(path)))}"):
-            kd.load_weights(model, path)
+def test_a_folder_of_something_else_is_refused(model, tmp_path):
+    with pytest.raises(
+        ValueError, match=rf"or the folder of a keras-hub preset\. Received: {re.escape(repr(str(tmp_path)))}"
+    ):
+        kd.load_weights(model, tmp_path)

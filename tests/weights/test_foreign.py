@@ -54,7 +54,6 @@ def test_old_torchvision_names_and_those_of_data_parallel_are_understood(model, 
     np.testing.assert_allclose(model(images), logits, rtol=0, atol=1e-5)
 
 
-@foreign.needs_torch
 def test_pth_gives_what_safetensors_gives_and_goes_back(model, tmp_path):
     kd.load_weights(model, foreign.FIXTURES / "tiny_torchvision.pth")
     images, logits = foreign.fixture("tiny_torchvision")

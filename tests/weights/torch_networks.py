@@ -1,7 +1,7 @@
 """Run by a Python that has torch, torchvision and timm: networks with random weights, their inputs and outputs.
 
     python torch_networks.py make FOLDER NAME...      writes NAME.safetensors, NAME.pth and NAME.npz for each
-    python torch_networks.py check FOLDER NAME...     loads NAME.back.safetensors strictly, writes NAME.back.npz
+    python torch_networks.py check FOLDER NAME...     loads NAME.back.pth or .safetensors strictly, writes NAME.back.npz
     python torch_networks.py make tests/weights/fixtures NAME...               makes the fixtures, the tiny networks
 
 A name is `densenet121` or the like of torchvision, or one of the tiny networks.
@@ -73,7 +73,9 @@ def main(task, folder, *names):
             torch.save(model.state_dict(), f"{stem}.pth")
             run(model, name, f"{stem}.npz")
         else:
-            model.load_state_dict(load_file(f"{stem}.back.safetensors"), strict=True)
+            pth = pathlib.Path(f"{stem}.back.pth")
+            state = torch.load(pth, weights_only=True) if pth.exists() else load_file(f"{stem}.back.safetensors")
+            model.load_state_dict(state, strict=True)
             run(model.eval(), name, f"{stem}.back.npz")
 
 
