@@ -6,8 +6,9 @@ from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
     from keras_densenet.family import list_models
-    from keras_densenet.models.densenet import DenseNet, DenseNetModel, feature_pyramid, framing_of
+    from keras_densenet.models.densenet import DenseNet, feature_pyramid
     from keras_densenet.models.folding import fold
+    from keras_densenet.models.model import DenseNetModel, framing_of
     from keras_densenet.models.variants import (
         DenseNet121,
         DenseNet161,

@@ -5,8 +5,8 @@ import keras
 from keras_densenet import layers
 from keras_densenet.compat.keras import graph_of, origin, twin
 from keras_densenet.layers.stems import Stem
-from keras_densenet.models.densenet import DenseNetModel
 from keras_densenet.models.graph import Network, rebuilt
+from keras_densenet.models.model import DenseNetModel
 
 STAGES = (Stem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
 

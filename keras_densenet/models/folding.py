@@ -5,8 +5,8 @@ import numpy as np
 
 from keras_densenet import layers
 from keras_densenet.compat.keras import flat_layers, twin
-from keras_densenet.models.densenet import DenseNetModel
 from keras_densenet.models.graph import rebuilt
+from keras_densenet.models.model import DenseNetModel
 
 
 def fold(model: keras.Model) -> DenseNetModel:

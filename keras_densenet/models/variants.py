@@ -8,7 +8,8 @@ from typing import Any, ParamSpec
 import keras
 
 from keras_densenet.family import variant
-from keras_densenet.models.densenet import DenseNet, DenseNetModel
+from keras_densenet.models.densenet import DenseNet
+from keras_densenet.models.model import DenseNetModel
 from keras_densenet.types import Activation, ImageShape, Path
 
 P = ParamSpec("P")
