@@ -297,3 +297,18 @@ def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path,
     (command,) = (line for line in result.output.splitlines() if line.startswith("Next: keras-densenet "))
     result = CliRunner().invoke(app, [*shlex.split(command)[2:], "--top", "1"])
     assert f"held-out-{labels[0]}.png  {expected[0]} " in result.output
+
+
+def test_a_network_that_does_not_say_what_it_takes_is_told_of_in_one_line(tmp_path):
+    model = tiny.network()
+    model.save(tmp_path / "raw.keras")
+    model.preprocessing = "unit"
+    model.save(tmp_path / "known.keras")
+    Image.fromarray(np.zeros((9, 8, 3), "uint8")).save(tmp_path / "a.png")
+
+    def told(name):
+        return CliRunner().invoke(app, ["predict", str(tmp_path / name), str(tmp_path / "a.png")]).stderr.splitlines()
+
+    raw, known = told("raw.keras"), told("known.keras")
+    assert [len(raw), len(known)] == [1, 0]
+    assert raw[0].startswith(f"{tmp_path / 'raw.keras'}: nothing in front of this network turns pixels into")

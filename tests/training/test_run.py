@@ -48,7 +48,7 @@ def test_a_run_learns_and_leaves_its_files(finished):
 
 def test_the_model_takes_raw_pixels_and_knows_its_labels(finished, stripes):
     model, labels = load_model(finished[0])
-    assert labels == ["along", "across"]
+    assert labels == model.labels == keras.models.load_model(finished[0] / "best.keras").labels == ["along", "across"]
     logits = model.predict_on_batch(stripes.train.images)
     assert logits.shape == (64, 2)
     np.testing.assert_allclose(logits.sum(-1), 1, rtol=1e-5)
