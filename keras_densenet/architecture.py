@@ -132,7 +132,7 @@ class Architecture:
             check_count("classes", classes)
         stem = stem or ("imagenet" if depth is None else "cifar")
         if input_shape is None:
-            side = (224 if stem == "imagenet" else 32) if include_top else None
+            side = (32 if stem == "cifar" else 224) if include_top else None
             input_shape = (side, side, 3)
         layers: Any = blocks_from_depth(depth, rest.get("bottleneck", True)) if blocks is None else blocks
         return cls(

@@ -153,6 +153,7 @@ def test_shape_of_hundreds_of_gigabytes_is_refused_before_it_is_read(model, kera
 
 def test_a_folder_of_something_else_is_refused(model, tmp_path):
     with pytest.raises(
-        ValueError, match=rf"or the folder of a keras-hub preset\. Received: {re.escape(repr(str(tmp_path)))}"
+        ValueError,
+        match=rf"or the folder of a run or of a keras-hub preset\. Received: {re.escape(repr(str(tmp_path)))}",
     ):
         kd.load_weights(model, tmp_path)
