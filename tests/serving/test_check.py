@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import keras_densenet as kd
 from keras_densenet import serving, training
 from keras_densenet.cli import app
+from keras_densenet.data import read_images
 from keras_densenet.ops import Framing
 from keras_densenet.serving.samples import sample_files
 from tests import tiny
@@ -27,19 +28,23 @@ def test_a_whole_export_passes_and_its_answers_are_keras(exported):
     assert max(value for name, value in report.deviation.items() if name != "image_bytes") <= 1e-5
 
 
-def _sharp(**arguments):
-    """A network whose answers depend much on its pixels."""
-    model = tiny.network(stem="imagenet", **arguments)
-    kernel, bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([300 * kernel, bias])
+def _sharp(channels=3, crop_pct=None):
+    """A network for pixels in 0..1 whose answers depend much on what is in a file."""
+    model = tiny.network(stem="imagenet", input_shape=(19, 16, channels))
+    model.framing = Framing((19, 16), channels, crop_pct, "bicubic")
+    pixels = read_images(sample_files((19, 16), 1e6), model.framing) / 255
+    kernel, _ = model.layers[-1].get_weights()
+    logits = keras.Model(model.input, model.layers[-1].input)(pixels).numpy() @ kernel
+    scale = 2 / logits.std(0)
+    model.layers[-1].set_weights([kernel * scale, -logits.mean(0) * scale])
     return model
 
 
 @pytest.mark.parametrize("grey", [False, True], ids=["RGB", "grey"])
 @pytest.mark.parametrize("crop_pct", [None, 0.7], ids=["as usual", "cut more"])
 def test_predictions_and_the_export_say_the_same_of_files_of_every_kind(tmp_path, crop_pct, grey):
-    model = _sharp(input_shape=(19, 16, 1 if grey else 3))
-    model.preprocessing, model.framing = "unit", Framing((19, 16), 1 if grey else 3, crop_pct, "bicubic")
+    model = _sharp(1 if grey else 3, crop_pct)
+    model.preprocessing = "unit"
     model.save(tmp_path / "model.keras")
     folder = kd.export_saved_model(keras.models.load_model(tmp_path / "model.keras"), tmp_path, "net")
     files = sample_files((19, 16), 1e6)
