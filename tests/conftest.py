@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
 
 
 def pytest_addoption(parser):
