@@ -18,6 +18,7 @@ import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
 from keras_densenet.models.flat import known_preprocessing
 from keras_densenet.training.curves import draw_curves
+from keras_densenet.training.optimizer import PaperSGD  # noqa: F401, which checkpoints name
 from keras_densenet.types import Path
 
 
