@@ -62,7 +62,7 @@ def random_box(height, width, draws):
 
 
 def _decoded(pictures, function, *arguments):
-    images = tf.numpy_function(function, arguments, tf.uint8, stateful=False)
+    images = tf.numpy_function(function, arguments, tf.as_dtype(pictures.dtype), stateful=False)
     return tf.cast(tf.ensure_shape(images, (arguments[0].shape[0], *pictures.shape[1:])), tf.float32)
 
 
