@@ -113,14 +113,16 @@ def arrange(parts, labels, seed, validation, notes=(), framing=None, groups=None
     if "validation" not in parts and validation:
         shares["validation"] = validation
     number = None if groups is None else len(np.unique(groups))
-    if number is not None and number <= len(shares):
-        raise ValueError(
-            f"Images are divided by {by!r}, which must have {len(shares) + 1} or more values. Received: {number}"
-        )
     for name, share in shares.items():
         inside = held(train.labels, share, seed, groups)
         parts[name], train = (subset(train, np.flatnonzero(which)) for which in (inside, ~inside))
         groups = None if groups is None else groups[~inside]
+        if not inside.any():
+            what = "images" if by is None else f"values of {by!r}, which are not divided,"
+            raise ValueError(
+                f"There are too few {what} to hold some out for {name} and keep every class and label for training: "
+                f"give more, or say which images are for {name}"
+            )
     held_out = {"seed": seed, "shares": shares, "by": by, "groups": number} if shares else None
     validated = parts.get("validation", parts["test"])
     return Splits(train, validated, parts["test"], list(labels), tuple(notes), framing, held_out)

@@ -88,14 +88,14 @@ def test_a_single_column_is_a_label_where_it_has_1_and_0_and_no_other_name(load,
 
 
 def test_thousands_of_classes_are_read(tmp_path, images):
-    rows = [("path", "label"), *((images / f"{n % 40:02}.png", f"class {n}") for n in range(40))]
     (tmp_path / "many").mkdir()
-    for number in range(4000):
+    for number in range(2000):
         (tmp_path / "many" / f"{number}.png").symlink_to(images / f"{number % 40:02}.png")
-    rows = [("path", "label"), *((f"{number}.png", f"class {number // 2}") for number in range(4000))]
-    splits = data.load(write_table(tmp_path / "table.csv", rows), images=tmp_path / "many", validation=0)
-    assert len(splits.labels) == len(set(splits.train.labels.tolist())) == 2000
-    assert len(splits.train.labels) == len(splits.test.labels) == 2000
+    rows = [("path", "label"), *((f"{number}.png", f"class {number // 2}") for number in range(2000))]
+    splits = data.load(write_table(tmp_path / "t.csv", rows), images=tmp_path / "many", validation=0, image_size=9)
+    assert len(splits.labels) == len(set(splits.train.labels.tolist())) == 1000
+    assert len(splits.train.labels) == len(splits.test.labels) == 1000
+    assert isinstance(splits.train.images, data.Pictures)  # decoded when needed
 
 
 def test_given_splits_are_kept_and_only_what_is_missing_is_held_out(load):
@@ -197,7 +197,7 @@ BAD = {
     "one patient": (
         _rows(header=GROUP, values=lambda n: (n % 2, n % 3 % 2, 7)),
         {},
-        r"'patient', which must have 3 or",
+        r"too few values of 'patient'",
     ),
     "uncertain": (
         _rows(),
