@@ -103,8 +103,8 @@ def load(
     folder = pathlib.Path(name).expanduser()
     is_table = folder.suffix.lower() in TABLES and not folder.is_dir()
     of_table = {"images": images, "uncertain": uncertain, "columns": columns}
-    if given := [name for name, value in of_table.items() if value and not is_table]:
-        raise ValueError(f"{', '.join(given)} can only be given for a table ({', '.join(TABLES)}). Received: {name!r}")
+    for option in (option for option, value in of_table.items() if value and not is_table):
+        raise ValueError(f"{option} must be left out of what is no table ({', '.join(TABLES)}). Received: {name!r}")
     if data_dir is not None and (is_table or name == DIGITS or (name != FASHION_MNIST and folder.is_dir())):
         raise ValueError(
             f"data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for {name!r}. "

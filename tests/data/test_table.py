@@ -261,5 +261,5 @@ def test_a_table_is_found_again_by_its_description(load, images, tmp_path, monke
 
 
 def test_what_is_for_tables_is_refused_elsewhere(images):
-    with pytest.raises(ValueError, match=r"images can only be given for a table .*Received: 'digits'"):
+    with pytest.raises(ValueError, match=r"images must be left out of what is no table .*Received: 'digits'"):
         data.load("digits", images=images)
