@@ -12,6 +12,7 @@ BYTES = {b"\x93NUMPY": 0, b"DICM": 128}  # what such files begin with, and where
 FRAMES = "of several frames"
 SHAPE = "an array neither (height, width) nor (height, width, bands)"
 VALUES = "an array of what are no real numbers, or of NaN or infinity"
+PACKED = "DICOM of a compression for which pydicom needs another package, such as pylibjpeg"
 WINDOW, OWN_RANGE = "DICOM, seen through its window", "DICOM without a window, in its own units"
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -141,6 +142,8 @@ def _read_dicom(file):
     except Fault:
         raise
     except Exception as error:  # pydicom raises what it meets
+        if "missing dependencies" in str(error):
+            raise Fault(PACKED) from None
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 

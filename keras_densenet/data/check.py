@@ -14,6 +14,7 @@ from keras_densenet.data.arrays import (
     FRAMES,
     ORIENTATION,
     OWN_RANGE,
+    PACKED,
     SHAPE,
     VALUES,
     WINDOW,
@@ -29,7 +30,7 @@ from keras_densenet.files import written_beside
 from keras_densenet.names import visible
 
 NOWHERE, DAMAGED, FORBIDDEN = "a link that leads nowhere", "truncated or damaged", "not allowed to be read"
-BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP, FRAMES, SHAPE, VALUES)
+BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP, FRAMES, PACKED, SHAPE, VALUES)
 PASSED = "passed over, for they are no images"
 CMYK, TURNED = "CMYK, turned into RGB", "EXIF-rotated, turned upright"
 DEPTH16, SCALED = "16-bit, read as 0..255 with fractions", "16-bit in a format that is scaled to 8 bits"

@@ -155,7 +155,10 @@ class Pictures:
     keys: Array
     framing: Framing
     read: Callable[[Any], Any] = lambda key: key
-    dtype: str = "uint8"
+    dtype: Any = "uint8"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -183,7 +186,7 @@ class Pictures:
 
     def settled(self) -> "Array | Pictures":
         """All of them as an array if that may stay in memory, otherwise themselves."""
-        if np.prod(self.shape) * np.dtype(self.dtype).itemsize > IN_MEMORY:
+        if np.prod(self.shape) * self.dtype.itemsize > IN_MEMORY:
             return self
         parts = [self.keys[start : start + 500] for start in range(0, len(self), 500)]
         images = [self.decode(keys) for keys in watched(parts, "decoding", len(parts))]
