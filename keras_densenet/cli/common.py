@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import inspect
 import pathlib
 from typing import Annotated
 
@@ -56,8 +57,9 @@ command = functools.partial(app.command, cls=WithTensorFlow)
 
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 DATA = (
-    "digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, or a folder with the "
-    "images of each class in a subfolder (below train, val and test, if there are such)."
+    "digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, a folder with the "
+    "images of each class in a subfolder (below train, val and test, if there are such), or a table (.csv, .tsv) of "
+    "paths with a class, or a column of 1 and 0 for each label."
 )
 Data = Annotated[str, typer.Option(help=DATA)]
 ImageSize = Annotated[
@@ -70,7 +72,64 @@ DataDir = Annotated[
 ]
 
 
+def _of_table(text):
+    return typer.Option(help=text, rich_help_panel="Data in a table")
+
+
+TABLE = {
+    "images": Annotated[pathlib.Path | None, _of_table("Folder that its paths are in. Default: the table's.")],
+    "uncertain": Annotated[
+        str | None, _of_table("What -1 means: ignore (unknown, the default), positive or negative.")
+    ],
+    "column": Annotated[
+        list[str] | None,
+        _of_table("What a column is, if its name does not say: path=NAME, label=NAME,NAME, split=NAME or group=NAME."),
+    ],
+}
+
+
+def table_options(command):
+    """Gives a command the options of a table; `table` gets what is given, as options of `data.load`."""
+    return gathered(command, "table", TABLE, _table)
+
+
+def _table(given):
+    columns = given.pop("column", ())
+    if wrong := [text for text in columns if "=" not in text]:
+        raise ValueError(f"--column must be path, label, split or group, = and a name. Received: {wrong[0]!r}")
+    return given | ({"columns": dict(text.split("=", 1) for text in columns)} if columns else {})
+
+
+def gathered(command, name, options, settled=lambda given: given):
+    """Gives a command further options.
+
+    Args:
+        command: a function.
+        name: of the command's argument that gets a dict of those that are given.
+        options: a dict of annotations by name; what the command has already is left out.
+        settled: what that argument gets is made of the dict by this function.
+    """
+    signature = inspect.signature(command)
+    options = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for option, annotation in options.items()
+        if option not in signature.parameters
+    ]
+    others = [parameter for other, parameter in signature.parameters.items() if other != name]
+
+    @functools.wraps(command)
+    def with_options(**given):
+        found = {option.name: given.pop(option.name) for option in options}
+        found = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+        return command(**given, **{name: settled({key: value for key, value in found.items() if value is not None})})
+
+    with_options.__signature__ = signature.replace(parameters=[*others, *options])
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in (*others, *options)}
+    return with_options
+
+
 def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=False, **options):
+    from keras_densenet.data.sources import name_of
     from keras_densenet.training.progress import ProgressBar
     from keras_densenet.training.strategy import is_chief
 
@@ -79,7 +138,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
     cost = kd.cost({**network, "classes": len(splits.labels), "input_shape": splits.train.images.shape[1:]})
     console.print(
         f"DenseNet with {cost.trainable_parameters:,} parameters and {cost.macs / 1e6:,.1f} M MACs on "
-        f"{len(splits.train.labels):,} {name} images; {_counted(devices, 'device')}, "
+        f"{len(splits.train.labels):,} {name_of(name)} images; {_counted(devices, 'device')}, "
         + ("compiled with XLA" if xla else "without XLA"),
         highlight=False,
     )
@@ -156,7 +215,7 @@ def load_network(path):
     return network, labels
 
 
-def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None):
+def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None, table=None):
     """Loads a data set for a trained network, as files become its input, and makes sure that the classes are its own.
 
     Args:
@@ -165,20 +224,24 @@ def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir
         labels: the same.
         source: a data set. Default: what the run trained on.
         skip_bad, data_dir: as for `load_splits`.
+        table: what `table_options` gathers; of what the run trained on it changes what is given.
 
     Returns:
         The data set's name, and `Splits`.
     """
+    from keras_densenet.data.sources import described, name_of
+
     record = training.load_record(model)
     run = record.get("arguments", {})
-    source = source or run.get("data")
-    if source is None:
+    known = run.get("data") if source is None else source
+    if known is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    splits = load_splits(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
+    known = described(**(known if isinstance(known, dict) else {"source": known}) | (table or {}))
+    splits = load_splits(known, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
     if record and splits.labels != labels:
         raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
-    return source, splits
+    return name_of(known), splits
 
 
 def _some(labels):
@@ -194,8 +257,10 @@ def read_labels(path, network):
 
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None):
-    """Loads a data set, for a network by its `Framing`, and tells what its check found."""
+    """Loads what `data.load` takes, for a network by its `Framing`, and tells what its check found."""
     import absl.logging
+
+    from keras_densenet.data.sources import name_of
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
     given = {"image_size": image_size, "channels": channels}
@@ -203,5 +268,5 @@ def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, 
         given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
     splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)
     for note in splits.notes:
-        console.print(f"{source}: {note}")
+        console.print(f"{name_of(source)}: {note}")
     return splits

@@ -7,13 +7,23 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import DataDir, Model, SkipBad, command, console, load_network, load_splits_of
+from keras_densenet.cli.common import (
+    DataDir,
+    Model,
+    SkipBad,
+    command,
+    console,
+    load_network,
+    load_splits_of,
+    table_options,
+)
 from keras_densenet.console import Table, track
 
 _SHOWN = 20
 
 
 @command()
+@table_options
 def evaluate(
     model: Model,
     data: Annotated[str | None, typer.Option(help="As for train. Default: what the run trained on.")] = None,
@@ -24,6 +34,8 @@ def evaluate(
     out: Annotated[
         pathlib.Path | None, typer.Option(help="Folder for evaluation.json, classes.csv and confusion.csv and .png.")
     ] = None,
+    *,
+    table,
 ):
     """Measure loss, top-1 and top-5 accuracy, and each class' accuracy, on the test images.
 
@@ -32,7 +44,7 @@ def evaluate(
     import numpy as np
 
     network, labels = load_network(model)
-    data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir)
+    data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir, table)
     watched = functools.partial(track, what="evaluating", console=console)
     found = training.evaluate(network, splits.test, splits.labels, batch_size, ten_crop, watched)
     table = Table("class", "images", "accuracy", right=(1, 2))

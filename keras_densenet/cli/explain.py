@@ -17,6 +17,7 @@ from keras_densenet.cli.common import (
     load_network,
     load_splits_of,
     start_tensorflow,
+    table_options,
 )
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table, track
@@ -129,6 +130,7 @@ def _class(name, labels):
 
 
 @explain.command(cls=WithTensorFlow)
+@table_options
 def gradients(
     model: Model,
     out: Annotated[pathlib.Path, typer.Option(help="Picture to write, .png or .svg.")] = pathlib.Path("gradients.png"),
@@ -136,7 +138,9 @@ def gradients(
         str | None, typer.Option("--data", help="As for train. Default: what the run trained on.")
     ] = None,
     data_dir: DataDir = None,
-    count: Annotated[int, typer.Option("--images", min=2, help="Training images to take, in one batch.")] = 128,
+    limit: Annotated[int, typer.Option(min=2, help="Training images to take, in one batch.")] = 128,
+    *,
+    table,
 ):
     """Draw how strong a gradient reaches each layer in a training step.
 
@@ -145,8 +149,8 @@ def gradients(
     import numpy as np
 
     network, labels = load_network(model)
-    train = load_splits_of(model, network, labels, source, data_dir=data_dir)[1].train
-    kernels = views.gradient_flow(network, train.images[:count].astype("float32"), train.labels[:count])
+    train = load_splits_of(model, network, labels, source, data_dir=data_dir, table=table)[1].train
+    kernels = views.gradient_flow(network, train.images[:limit].astype("float32"), train.labels[:limit])
     views.draw_gradients(kernels, out, str(model))
     third = len(kernels) // 3 or 1
     norms = np.log([kernel.norm for kernel in kernels])

@@ -1,14 +1,13 @@
 """`keras-densenet recipes`, and a recipe's fields as options of a command."""
 
 import dataclasses
-import inspect
 import typing
 from typing import Annotated
 
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import app, console
+from keras_densenet.cli.common import app, console, gathered
 from keras_densenet.console import Table
 
 
@@ -33,26 +32,13 @@ def _told(value):
 def recipe_options(command):
     """Gives a command an option for each field of `Recipe` that it has no own one for; `changes` gets what is given."""
     types, defaults = typing.get_type_hints(training.Recipe, include_extras=True), dataclasses.fields(training.Recipe)
-    signature, options = inspect.signature(command), []
+    options = {}
     for field in defaults:
-        if field.name in signature.parameters:
-            continue
         kind, text = typing.get_args(types[field.name])
         if typing.get_origin(kind) is tuple:
             kind = list[typing.get_args(kind)[0]]
-        option = Annotated[kind | None, typer.Option(help=text, rich_help_panel="Recipe")]
-        options.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option))
-    others = [parameter for name, parameter in signature.parameters.items() if name != "changes"]
-
-    def with_options(**given):
-        changes = {option.name: given.pop(option.name) for option in options}
-        changes = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items() if v is not None}
-        return command(**given, changes=changes)
-
-    with_options.__signature__ = signature.replace(parameters=[*others, *options])
-    with_options.__annotations__ = {p.name: p.annotation for p in (*others, *options)}
-    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-    return with_options
+        options[field.name] = Annotated[kind | None, typer.Option(help=text, rich_help_panel="Recipe")]
+    return gathered(command, "changes", options)
 
 
 def named(name):

@@ -10,7 +10,17 @@ import typer
 
 import keras_densenet
 from keras_densenet import training
-from keras_densenet.cli.common import Data, DataDir, SkipBad, WithTensorFlow, app, console, filled, load_splits
+from keras_densenet.cli.common import (
+    Data,
+    DataDir,
+    SkipBad,
+    WithTensorFlow,
+    app,
+    console,
+    filled,
+    load_splits,
+    table_options,
+)
 from keras_densenet.cli.recipes import named, recipe_options
 from keras_densenet.console import Table
 
@@ -65,6 +75,7 @@ Limit = Annotated[str | None, typer.Option(rich_help_panel="Budget: such as 200k
 
 @command()
 @recipe_options
+@table_options
 def run(
     *,
     data: Data = "digits",
@@ -85,8 +96,8 @@ def run(
     image_size: Annotated[
         int | None, typer.Option(help="Height and width. Default: 16 for the digits, which are 8x8, else the images'.")
     ] = None,
-    images: Annotated[
-        int | None, typer.Option(help="Train on so many, validate on half as many, test on so many.")
+    limit: Annotated[
+        int | None, typer.Option(help="Train on so many images, validate on half as many, test on so many.")
     ] = None,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
@@ -108,6 +119,7 @@ def run(
     learning_rate: Annotated[str | None, _values("Highest learning rate.")] = None,
     weight_decay: Annotated[str | None, _values("Weight decay.")] = None,
     recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
+    table,
     changes,
 ):
     """Search for the best DenseNet within a budget.
@@ -117,6 +129,7 @@ def run(
     Example: keras-densenet search run --data digits --max-parameters 200k --trials 20
     """
     from keras_densenet import search
+    from keras_densenet.data.sources import described
     from keras_densenet.data.splits import limited
     from keras_densenet.search.launch import launched
 
@@ -126,7 +139,8 @@ def run(
         raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
     if image_size is None and data == "digits":
         image_size = 16
-    splits = limited(load_splits(data, image_size, skip_bad, data_dir, settled.seed), images)
+    known = described(data, **table)
+    splits = limited(load_splits(known, image_size, skip_bad, data_dir, settled.seed), limit)
     if "batch_size" not in changes:
         settled = filled(settled, splits)
     given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}
@@ -149,7 +163,7 @@ def run(
                 hypermodel,
                 search.Budget(**limits, batch_size=settled.batch_size),
                 splits,
-                {"name": data, "image_size": image_size, "images": images, "skip_bad": skip_bad or None}
+                {"name": known, "image_size": image_size, "images": limit, "skip_bad": skip_bad or None}
                 | {"data_dir": data_dir and str(data_dir)},
                 algorithm=algorithm,
                 trials=trials or None,

@@ -19,6 +19,7 @@ from keras_densenet.cli.common import (
     filled,
     load_splits,
     run_training,
+    table_options,
 )
 from keras_densenet.cli.recipes import named, recipe_options
 from keras_densenet.family import variant
@@ -38,6 +39,7 @@ def _layer_counts(text):
 
 @command()
 @recipe_options
+@table_options
 def train(
     *,
     out: Annotated[pathlib.Path, typer.Option(help="The run's folder; called again, the run goes on.")],
@@ -63,6 +65,7 @@ def train(
     ),
     sync_statistics: Annotated[bool, typer.Option(help="Normalise with the global batch's statistics.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs into the run's folder.")] = False,
+    table,
     changes,
 ):
     """Train a network. Ctrl-C and SIGTERM save the run and end with exit codes 130 and 143; called again, it goes on.
@@ -77,7 +80,7 @@ def train(
     """
     own = {"depth": depth, "blocks": blocks, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
     plan = _plan(model, {**own, "stem": stem})
-    source = _source(model, plan.data, data, image_size, data_dir)
+    source = _source(model, plan.data, data, image_size, data_dir, table)
     if sync_statistics and strategy == "none":
         raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
     settled = named(recipe).changed(**plan.recipe).changed(**changes)
@@ -115,23 +118,27 @@ def _plan(model, own):
     return Plan(network, {}, {}, Budget())
 
 
-def _source(model, planned, data, image_size, data_dir):
+def _source(model, planned, data, image_size, data_dir, table):
     """What to load: what is given, else what a plan says of its data, which the others must not contradict."""
-    from keras_densenet.data.sources import absolute
+    from keras_densenet.data.sources import absolute, described, name_of
 
     if not planned:
-        return {"source": data or "digits", "image_size": image_size, "data_dir": data_dir}
-    name, (*size, channels) = planned["name"], planned["shape"]
-    moved = os.path.isabs(name) and not os.path.isdir(name)
+        source = described(data or "digits", **table)
+        return {"source": source, "image_size": image_size, "data_dir": data_dir}
+    known, (*size, channels) = planned["name"], planned["shape"]
+    options, name = known if isinstance(known, dict) else {}, name_of(known)
+    moved = os.path.isabs(name) and not os.path.exists(name)
     wrong = ["--data"] if data is not None and absolute(data) != absolute(name) and not moved else []
     wrong += ["--image-size"] if image_size is not None and [image_size] * 2 != size else []
+    fixed = {"--uncertain": "uncertain", "--column": "columns"}
+    wrong += [flag for flag, other in fixed.items() if other in table and table[other] != options.get(other)]
     if wrong:
         raise ValueError(
             f"{', '.join(wrong)} cannot be other than in {model}, whose network was found on {name} at "
             f'{size[0]}x{size[1]}: leave it out, or take "data" out of the file to train on other images'
         )
     return {
-        "source": data or name,
+        "source": described(**{**options, "source": data or name, **table}),
         "image_size": size,
         "channels": channels,
         "data_dir": data_dir or planned["data_dir"],

@@ -62,7 +62,7 @@ def random_box(height, width, draws):
 
 
 def _decoded(pictures, function, *arguments):
-    images = tf.numpy_function(function, arguments, tf.uint8, stateful=False)
+    images = tf.numpy_function(function, arguments, tf.as_dtype(pictures.dtype), stateful=False)
     return tf.cast(tf.ensure_shape(images, (arguments[0].shape[0], *pictures.shape[1:])), tf.float32)
 
 
@@ -85,7 +85,7 @@ class Mixer:
     Args:
         augmentation: an `Augmentation`.
         shape: of one image.
-        classes: how many there are.
+        classes: how many there are, where an image has one.
     """
 
     def __init__(self, augmentation, shape, classes):
@@ -108,10 +108,14 @@ class Mixer:
             images = layer(images, training=True)
         if not self.mixing:
             return images, labels
-        batch = {"images": images, "labels": tf.one_hot(labels, self.classes)}
+        many = labels.shape.rank == 2
+        known = tf.cast(tf.maximum(labels, 0), tf.float32) if many else tf.one_hot(labels, self.classes)
+        unknown = tf.cast(labels == -1, tf.float32) if many else tf.zeros_like(known)
+        batch = {"images": images, "labels": tf.concat([known, unknown], -1)}
         choice = tf.random.stateless_uniform((), self.seeds.next(), 0, len(self.mixing), tf.int32)
         mixed = tf.switch_case(choice, [lambda layer=layer: layer(batch, training=True) for layer in self.mixing])
-        return mixed["images"], mixed["labels"]
+        known, unknown = tf.split(mixed["labels"], 2, -1)
+        return mixed["images"], tf.where(unknown > 0, -1.0, known)
 
 
 class _Seeds(keras.random.SeedGenerator):

@@ -10,15 +10,31 @@ import pathlib
 
 import numpy as np
 
-from keras_densenet.data.images import ANIMATED, DEEP, NO_IMAGE, ORIENTATION, faults, open_image, pillow
+from keras_densenet.data.arrays import (
+    FRAMES,
+    ORIENTATION,
+    OWN_RANGE,
+    PACKED,
+    SHAPE,
+    VALUES,
+    WINDOW,
+    Fault,
+    contents,
+    has_16_bits,
+    is_deep,
+)
+from keras_densenet.data.images import ANIMATED, DEEP, NO_IMAGE, faults, is_plain, open_image, pillow
 from keras_densenet.data.progress import watched
 from keras_densenet.data.splits import Split, subset
 from keras_densenet.files import written_beside
+from keras_densenet.names import visible
 
 NOWHERE, DAMAGED, FORBIDDEN = "a link that leads nowhere", "truncated or damaged", "not allowed to be read"
-BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP)
+BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP, FRAMES, PACKED, SHAPE, VALUES)
 PASSED = "passed over, for they are no images"
-HANDLED = CMYK, DEPTH16, TURNED = "CMYK, turned into RGB", "16-bit, scaled to 8 bits", "EXIF-rotated, turned upright"
+CMYK, TURNED = "CMYK, turned into RGB", "EXIF-rotated, turned upright"
+DEPTH16, SCALED = "16-bit, read as 0..255 with fractions", "16-bit in a format that is scaled to 8 bits"
+HANDLED = (CMYK, TURNED, DEPTH16, SCALED, WINDOW, OWN_RANGE)
 SHOWN = 3
 
 
@@ -26,10 +42,15 @@ class Report:
     """Collects what was found, and where."""
 
     def __init__(self):
-        self.places = {}
+        self.places, self.harmless = {}, {*HANDLED, PASSED}
 
     def add(self, finding, place):
         self.places.setdefault(finding, []).append(str(place))
+
+    def note(self, finding, place):
+        """Adds what is no error."""
+        self.harmless.add(finding)
+        self.add(finding, place)
 
     def settle(self, source, skip_bad):
         """Raises ValueError for what is bad, or with `skip_bad` returns that too as sentences for `Splits.notes`.
@@ -40,7 +61,7 @@ class Report:
         for finding, places in self.places.items():
             more = f" and {len(places) - SHOWN:,} more{whole}" if len(places) > SHOWN else ""
             line = f"{len(places):,} {finding}: {', '.join(places[:SHOWN])}{more}"
-            (handled if finding in (*HANDLED, PASSED) else bad).append(line)
+            (handled if finding in self.harmless else bad).append(line)
         if bad and not skip_bad:
             advice = "Mend it, or go on without: --skip-bad (skip_bad=True)"
             raise ValueError("\n  ".join([f"{source} has bad data:", *bad]) + f"\n{advice}")
@@ -69,12 +90,17 @@ def cache_file(kind, source, suffix):
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What one file is: its findings of `BAD` and `HANDLED`, its upright size, and whether it is grey."""
+    """What one file is: its findings of `BAD` and `HANDLED`, and its upright size.
+
+    `channels` are 1 if it is grey, 3 if it is another one of Pillow's images, or an array's bands; `deep` is whether it
+    is decoded as float32.
+    """
 
     findings: list[str]
     height: int = 0
     width: int = 0
-    grey: bool = False
+    channels: int = 0
+    deep: bool = False
 
     @property
     def good(self):
@@ -91,7 +117,7 @@ def look_at_all(root, files):
     Returns:
         A dict from files to `Look`s.
     """
-    cache, known = cache_file("checked", (str(root.resolve()), BAD, HANDLED), ".json"), {}
+    cache, known = cache_file("checked", (str(root.resolve()), BAD, HANDLED, vars(Look([]))), ".json"), {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(cache.read_text())
     stats = {file: file.stat() if file.exists() else file.lstat() for file in files}  # a link may lead nowhere
@@ -110,18 +136,24 @@ def look_at(file):
     """A `Look` at one file, which is read to its end."""
     PIL = pillow()
     try:
+        record, noticed = contents(file)
+        if isinstance(record, np.ndarray):
+            return Look(noticed, *record.shape, not is_plain(record))
         with open_image(file) as image:
-            turn, deep = image.getexif().get(ORIENTATION, 1), image.mode.startswith("I;16")
+            turn, deep = image.getexif().get(ORIENTATION, 1), is_deep(image)
             found = faults(image)
             tests = {
                 CMYK: image.mode == "CMYK",
-                DEPTH16: deep or any(";16" in str(tile[3]) for tile in image.tile),
+                DEPTH16: deep,
+                SCALED: has_16_bits(image) and not deep,
                 TURNED: turn in range(2, 9),
             }
             width, height = image.size if turn < 5 else image.size[::-1]
-            grey = deep or image.mode in ("1", "L", "LA")
+            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
             image.draft(None, (1, 1))  # makes haste, but a JPEG is read to its end all the same
             image.load()
+    except Fault as fault:
+        return Look([fault.finding])
     except PIL.UnidentifiedImageError:
         return Look([NO_IMAGE])
     except FileNotFoundError:
@@ -130,7 +162,8 @@ def look_at(file):
         return Look([FORBIDDEN])
     except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
         return Look([DAMAGED])
-    return Look([*found, *(finding for finding, is_so in tests.items() if is_so)], height, width, grey)
+    found += [finding for finding, is_so in tests.items() if is_so]
+    return Look(found, height, width, 1 if grey else 3, deep)
 
 
 def checked(parts, names, report, source, skip_bad):
@@ -138,15 +171,18 @@ def checked(parts, names, report, source, skip_bad):
 
     Args:
         parts: a dict of `Split`s: "train", and where the source has them "validation" and "test".
-        names: of the classes.
+        names: of the classes, or labels.
         report: a `Report` of what was found so far.
         source: what to call the data in an error.
         skip_bad: whether to go on without what is bad. A class with no training images is left out altogether; one
-            that is missing elsewhere, or has one image, is kept.
+            that is missing elsewhere, or has one image, is kept. A label that no training image has, or all have, is
+            left out; and images of which no label is known are, in any case.
 
     Returns:
         Parts and names as far as they are good, and sentences for `Splits.notes`.
     """
+    if parts["train"].labels.ndim == 2:
+        return _checked_labels(parts, names, report, source, skip_bad)
     for part, (_, labels) in parts.items():
         for index in np.flatnonzero((labels < 0) | (labels >= len(names))):
             report.add(f"labels out of range 0..{len(names) - 1}", f"{labels[index]} of {part} image {index}")
@@ -166,3 +202,21 @@ def checked(parts, names, report, source, skip_bad):
         for part, (images, labels) in parts.items()
     }
     return parts, [names[index] for index in trained], notes
+
+
+def _checked_labels(parts, names, report, source, skip_bad):
+    for part, (_, labels) in parts.items():
+        seen = np.stack([(labels == value).any(0) for value in (0, 1)], 1)
+        for index in np.flatnonzero(~seen.all(1)):
+            which = "1" if seen[index, 1] else "0" if seen[index, 0] else "unknown"
+            (report.add if part == "train" else report.note)(
+                f"labels of one value only in {part}", f"{visible(names[index])} is always {which}"
+            )
+        if part == "train":
+            useful = np.flatnonzero(seen.all(1))
+    notes = report.settle(source, skip_bad)
+    if not len(useful):
+        raise ValueError(f"{source} must have a label that is 1 for some training images and 0 for others")
+    parts = {part: Split(images, labels[:, useful]) for part, (images, labels) in parts.items()}
+    parts = {part: subset(split, np.flatnonzero((split.labels != -1).any(1))) for part, split in parts.items()}
+    return parts, [names[index] for index in useful], notes

@@ -4,30 +4,21 @@ import pathlib
 
 import numpy as np
 
-from keras_densenet.data.check import PASSED, Report, checked, look_at_all
-from keras_densenet.data.images import Pictures
+from keras_densenet.data.check import PASSED, Report
+from keras_densenet.data.labelled import Files, splits_of
 from keras_densenet.data.listing import list_images
-from keras_densenet.data.splits import Split, arrange
-from keras_densenet.ops import Framing
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-SIZE = (224, 224)
 
 
-def load_folder(folder, size=None, channels=None, seed=0, skip_bad=False, validation=0.1, **framing):
+def load_folder(folder, size=None, channels=None, **options):
     """Loads `<folder>/<class>/...`, or `<folder>/train/<class>/...` with `val` and `test` beside it if they are there.
 
-    Every image is looked at first, see `listing.list_images`. Images of one size stay in memory if they may, others
-    are decoded when they are needed.
+    What is an image is said by `listing.list_images`.
 
     Args:
         folder: a path.
-        size: `(height, width)`. Default: the images' own if they all have one, otherwise 224x224.
-        channels: 1, 3 or 4. Default: 1 if all images are grey, otherwise 3.
-        framing: other arguments of `Framing`.
-        seed: of what is held out.
-        skip_bad: whether to go on without what is bad.
-        validation: share of the training images to hold out if there is no folder for it.
+        size, channels, **options: of `splits_of`.
 
     Returns:
         `Splits`.
@@ -37,25 +28,13 @@ def load_folder(folder, size=None, channels=None, seed=0, skip_bad=False, valida
     """
     root, report = pathlib.Path(folder), Report()
     listed = _list(root, report)
-    looks = look_at_all(root, [file for files in listed.values() for file in files])
-    for file, look in looks.items():
-        for finding in look.findings:
-            report.add(finding, file.relative_to(root))
-
-    names, parts = sorted({label for _, label in listed}), {part: [] for part, _ in listed}
+    names, parts = sorted({label for _, label in listed}), {part: ([], []) for part, _ in listed}
     for (part, label), files in listed.items():
-        parts[part] += [(str(file), names.index(label)) for file in files if looks[file].good]
-    used = [look for look in looks.values() if look.good]
-    sizes = {(look.height, look.width) for look in used}
-    size = size or (min(sizes) if len(sizes) == 1 else SIZE)
-    framing = Framing(size, channels or (1 if all(look.grey for look in used) else 3), **framing)
-    for part, pairs in parts.items():
-        files, labels = zip(*pairs, strict=True) if pairs else ((), ())
-        parts[part] = Split(Pictures(np.array(files, object), framing), np.array(labels, "int32"))
-    parts, names, notes = checked(parts, names, report, f"The folder {str(root)!r}", skip_bad)
-    if sizes == {framing.size}:
-        parts = {part: Split(split.images.settled(), split.labels) for part, split in parts.items()}
-    return arrange(parts, names, seed, validation, notes, framing)
+        parts[part][0].extend(files)
+        parts[part][1].extend([names.index(label)] * len(files))
+    files = {part: Files(paths, np.array(labels, "int32")) for part, (paths, labels) in parts.items()}
+    places = {file: str(file.relative_to(root)) for paths, _ in parts.values() for file in paths}
+    return splits_of(files, names, places, report, root, f"The folder {str(root)!r}", size, channels, **options)
 
 
 def _list(root, report):

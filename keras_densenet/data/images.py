@@ -1,4 +1,4 @@
-"""Encoded images as arrays: one decoder for folders, TensorFlow Datasets, predictions and exports."""
+"""Encoded images as arrays: one decoder for folders, tables, TensorFlow Datasets, predictions and exports."""
 
 import concurrent.futures
 import dataclasses
@@ -9,14 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from keras_densenet.data.arrays import (
+    ORIENTATION,
+    as_pixels,
+    contents,
+    deep_pixels,
+    is_deep,
+    with_channels,
+)
 from keras_densenet.data.progress import watched
 from keras_densenet.ops import Framing
 from keras_densenet.types import Array, ImageShape, Path
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 IN_MEMORY = 2**30  # bytes of pixels that may stay in memory
-ORIENTATION = 0x0112  # the EXIF tag
-
 
 NO_IMAGE = "not an image that Pillow reads"
 ANIMATED = "animated"
@@ -42,18 +48,22 @@ def pillow():
 
 
 def open_image(record):
-    """Opens an image lazily: a file's path, its bytes, or an array `(height, width, channels)` in 0..255.
+    """Opens an image lazily: a file's path, its bytes, or an array that `is_plain`.
 
     An image may be turned by its EXIF block only; what other places say of it is dropped.
     """
     PIL = pillow()
     if isinstance(record, np.ndarray):
-        pixels = record.round().astype("uint8") if record.dtype != "uint8" else record
-        return PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        return PIL.Image.fromarray(record[..., 0] if record.shape[-1] == 1 else record)
     image = PIL.Image.open(io.BytesIO(record) if isinstance(record, bytes) else record, formats=formats())
     for other in ("XML:com.adobe.xmp", "xmp", "Raw profile type exif"):
         image.info.pop(other, None)
     return image
+
+
+def is_plain(array):
+    """Whether an array `(height, width, channels)` is what Pillow's images hold."""
+    return array.dtype == "uint8" and array.shape[-1] in MODES
 
 
 def faults(image):
@@ -66,21 +76,30 @@ def decode(record, framing, box=None):
     """Decodes one image as a `Framing` says.
 
     Args:
-        record: as for `open_image`. CMYK becomes RGB, 16 bits become 8, transparency is dropped.
+        record: a file's path, its bytes, or an array `(height, width, channels)`. CMYK becomes RGB, transparency is
+            dropped. What a file is follows from its first bytes, whatever it is called.
         framing: a `Framing`.
         box: a function from the upright image's `(height, width)` to a box `(top, left, height, width)` of your own.
 
     Returns:
-        uint8 `(height, width, channels)`.
+        `(height, width, channels)`, uint8 of 8 bits a value, otherwise float32: 16-bit images in 0..255 with fractions,
+        so that a network's preprocessing fits files of either depth; see `arrays` for DICOM and arrays.
 
     Raises:
         ValueError: for an image with `faults`, or what Pillow cannot decode.
         OSError: the same.
     """
+    record, _ = contents(record)
+    if isinstance(record, np.ndarray) and not is_plain(record):
+        return _framed(as_pixels(record), framing, box)
+    if framing.channels not in MODES:
+        raise ValueError(f"it can be read for 1, 3 or 4 channels, not {framing.channels}")
     PIL = pillow()
     with open_image(record) as image:
         if found := faults(image):
             raise ValueError(f"it is {found[0]}")
+        if is_deep(image):
+            return _framed(deep_pixels(image, record), framing, box)
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         height, width = image.size if turned else image.size[::-1]
         part = (box or framing.box)(height, width)
@@ -95,6 +114,16 @@ def decode(record, framing, box=None):
         return np.asarray(image).reshape(image.height, image.width, framing.channels)
 
 
+def _framed(pixels, framing, box):
+    """Float32 pixels as a framing says, each channel by itself."""
+    pixels = with_channels(pixels, framing.channels)
+    if framing.size is None:
+        return pixels
+    part = (box or framing.box)(*pixels.shape[:2])
+    bands = [pillow().Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(pixels, -1, 0)]
+    return np.stack([np.asarray(_resized(band, part, framing)) for band in bands], -1)
+
+
 def _resized(image, box, framing):
     """A box of an image in a framing's size: columns first, as `ops.resize_box`; releases of Pillow differ in that."""
     (top, left, height, width), size = box, framing.size
@@ -107,8 +136,6 @@ def _resized(image, box, framing):
 
 
 def _converted(image, mode):
-    if image.mode.startswith("I;16"):
-        image = pillow().Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)
@@ -121,13 +148,17 @@ class Pictures:
     Args:
         keys: an array with a key for each image.
         framing: a `Framing` with a size.
-        read: a function from a key to what `open_image` takes; by default the keys are that themselves.
+        read: a function from a key to what `decode` takes; by default the keys are that themselves.
+        dtype: "float32" if some have more than 8 bits a value, or another number of bands than 1, 3 or 4.
     """
 
     keys: Array
     framing: Framing
     read: Callable[[Any], Any] = lambda key: key
-    dtype = np.dtype("uint8")
+    dtype: Any = "uint8"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -142,11 +173,12 @@ class Pictures:
     def decode(self, keys: Any, boxes: Sequence[Any] | None = None) -> Array:
         """The images of some keys, or of one; with a function for `decode`'s box for each."""
         if np.ndim(keys) == 0:
-            return decode(self.read(keys), self.framing)
+            return decode(self.read(keys), self.framing).astype(self.dtype, copy=False)
         jobs = zip(keys, boxes or [None] * len(keys), strict=True)
         with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
             found = pool.map(lambda job: decode(self.read(job[0]), self.framing, job[1]), jobs)
-            return np.stack([*found]) if len(keys) else np.empty((0, *self.shape[1:]), self.dtype)
+            empty = np.empty((0, *self.shape[1:]), self.dtype)
+            return np.stack([*found]).astype(self.dtype, copy=False) if len(keys) else empty
 
     def only(self, which: Array) -> "Pictures":
         """The pictures of some indices."""
@@ -154,7 +186,7 @@ class Pictures:
 
     def settled(self) -> "Array | Pictures":
         """All of them as an array if that may stay in memory, otherwise themselves."""
-        if np.prod(self.shape) > IN_MEMORY:
+        if np.prod(self.shape) * self.dtype.itemsize > IN_MEMORY:
             return self
         parts = [self.keys[start : start + 500] for start in range(0, len(self), 500)]
         images = [self.decode(keys) for keys in watched(parts, "decoding", len(parts))]
@@ -164,19 +196,20 @@ class Pictures:
 def as_pictures(images, framing=None):
     """`Pictures` of an array, by default as it is."""
     framing = framing or Framing(images.shape[1:3], images.shape[3])
-    return Pictures(np.arange(len(images)), framing, images.__getitem__)
+    return Pictures(np.arange(len(images)), framing, images.__getitem__, "uint8" if is_plain(images) else "float32")
 
 
 def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) -> Array:
     """Decodes image files for a network, as training on a folder of images does.
 
     Args:
-        files: paths, or contents, of files in any format that Pillow reads.
+        files: paths, or contents, of files in any format that Pillow reads, of DICOM or of NumPy's `.npy`.
         framing: how a file becomes the network's input, such as its `framing`; or the `(height, width, channels)` that
             it expects, for a `Framing` of that size. Without a size, all images must be of one.
 
     Returns:
-        float32 `(images, height, width, channels)` in 0..255.
+        float32 `(images, height, width, channels)` in 0..255, of 16 bits with fractions; `.npy` of floats, and DICOM
+        with a rescale slope and no window, in their own range.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -185,8 +218,6 @@ def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) ->
     if not isinstance(framing, Framing):
         *size, channels = framing
         framing = Framing(None if None in size else [side for side in size if side], channels)
-    if framing.channels not in MODES:
-        raise ValueError(f"Image files can be read for 1, 3 or 4 channels. Received: a network with {framing.channels}")
     PIL, found = pillow(), []
     for file in files:
         try:

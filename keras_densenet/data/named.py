@@ -88,13 +88,14 @@ def _load(builder, size=None, channels=None, seed=0, skip_bad=False, validation=
     framing = Framing(size or own or SIZE, channels or shape[2] or 3, **framing)
     wanted = {part: part for part in PARTS if part in builder.info.splits} | {"train": TRAIN.get(name, "train")}
     at_once, parts = own and builder.info.file_format.value != RANDOM_ACCESS, {}
+    dtype = "uint8" if np.dtype(builder.info.features[image].np_dtype) == "uint8" else "float32"
     for part, split in wanted.items():
         images, labels = (_arrays if at_once else _records)(builder, split, image, label)
         if part == "test" and (labels < 0).all():
             continue  # a competition's: nobody has them
-        if not at_once or images.shape[1:] != (*framing.size, framing.channels):
+        if not at_once or dtype != "uint8" or images.shape[1:] != (*framing.size, framing.channels):
             read = images.__getitem__ if at_once else images
-            images = Pictures(np.arange(len(labels)), framing, read)
+            images = Pictures(np.arange(len(labels)), framing, read, dtype)
             images = images.settled() if own else images
         parts[part] = Split(images, labels)
     parts, names, notes = checked(parts, names, Report(), f"The data set {name!r}", skip_bad)

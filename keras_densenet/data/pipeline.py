@@ -27,6 +27,7 @@ def training_stream(
     augmentation: Augmentation = NOTHING,
     shard: tuple[int, int] = (0, 1),
     classes: int | None = None,
+    balanced: bool = False,
 ) -> tuple[tf.data.Dataset, int]:
     """Endless shuffled batches of varied images.
 
@@ -42,24 +43,35 @@ def training_stream(
         shard: `(index, count)` of a worker: it gets the index-th of so many equal slices of each global batch and reads
             only those images. Cuts and flips are those of the unsharded stream; what Keras' layers draw is not.
         classes: how many classes mixed labels have. Default: the largest label + 1.
+        balanced: whether every class gets as many places of an epoch, up to one; then rare classes' images come several
+            times, and of frequent classes each epoch draws others.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`, float32 `(batch, height, width, channels)` in 0..255 and int32
-        `(batch,)`, or float32 `(batch, classes)` if `augmentation.mixes`; and the number of batches in an epoch.
+        `(batch,)`, or float32 `(batch, classes)` if `augmentation.mixes`; and the number of batches in an epoch. Of
+        many labels int8 `(batch, labels)`, mixed float32; a mixed label is unknown, -1, where one of its two is.
 
     Raises:
-        ValueError: if there is no whole batch, or it cannot be shared out equally.
+        ValueError: if there is no whole batch, it cannot be shared out equally, or many labels shall be balanced.
     """
     count, steps = len(split.labels), training_steps(split, batch_size)
     index, workers = shard
     if batch_size % workers:
         raise ValueError(f"batch_size must be a multiple of the {workers} workers. Received: batch_size={batch_size}")
     mine = slice(index * (batch_size // workers), (index + 1) * (batch_size // workers))
+    if balanced and split.labels.ndim == 2:
+        raise ValueError("balanced sampling is for one class of each image; for many labels there are class weights")
     labels, cut = tf.constant(split.labels), cutter(split, augmentation.kind)
     mix = Mixer(augmentation, split.images.shape[1:], classes or int(split.labels.max()) + 1)
 
+    def shuffled(number):
+        if balanced:
+            order = tf.numpy_function(_balanced, (split.labels, steps * batch_size, seed, number), tf.int64, False)
+            return tf.ensure_shape(order, steps * batch_size)
+        return tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, number])[: steps * batch_size]
+
     def epoch(number):
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, number])[: steps * batch_size]
+        order = shuffled(number)
         places = number * steps + tf.range(steps, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((tf.reshape(order, (steps, batch_size))[:, mine], places))
 
@@ -72,6 +84,18 @@ def training_stream(
     return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE), steps
 
 
+def _balanced(labels, places, seed, epoch):
+    """Indices in random order, of every class as many, up to one; no image a second time before all of its class."""
+    random = np.random.default_rng([seed, epoch])
+    classes = random.permutation(np.unique(labels))
+    shares = np.bincount(np.arange(places) % len(classes), minlength=len(classes))
+    drawn = [
+        np.resize(random.permutation(np.flatnonzero(labels == label)), share)
+        for label, share in zip(classes, shares, strict=True)
+    ]
+    return random.permutation(np.concatenate(drawn))
+
+
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     """All images once, in batches of one shape: the last is filled up with images of weight 0.
 
@@ -81,7 +105,7 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
 
     Returns:
         A `tf.data.Dataset` of `(images, labels, weights)`, with float32 images `(batch, height, width, channels)` in
-        0..255.
+        0..255, and labels as in the split.
     """
     count = len(split.labels)
     places = np.arange(count + -count % batch_size).reshape(-1, batch_size)

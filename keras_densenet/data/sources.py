@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_densenet.data.digits import load_digits
@@ -9,13 +10,26 @@ from keras_densenet.data.folder import load_folder
 from keras_densenet.data.images import MODES, as_pictures
 from keras_densenet.data.named import load_fashion_mnist, load_named
 from keras_densenet.data.splits import Splits
+from keras_densenet.data.table import TABLES, load_table
 from keras_densenet.ops import Framing
 from keras_densenet.types import Path, Size
 
 DIGITS, FASHION_MNIST = BUILT_IN = "digits", "fashion_mnist"  # whatever folders of these names there are
 
 
-def absolute(source: Path, directory: Path = "") -> str:
+def described(source: Path, **options: Any) -> str | dict[str, Any]:
+    """What `load` knows a data set by, for JSON: its name, or a dict of "source" and those options that are given."""
+    given = {name: value for name, value in options.items() if value not in (None, {})}
+    given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
+    return {"source": os.fspath(source), **given} if given else os.fspath(source)
+
+
+def name_of(source: Path | Mapping[str, Any]) -> str:
+    """What to call a data set that was `described`."""
+    return os.fspath(source["source"] if isinstance(source, Mapping) else source)
+
+
+def absolute(source: Path | Mapping[str, Any], directory: Path = "") -> str | dict[str, Any]:
     """The name of a data set that means the same in any working directory.
 
     Args:
@@ -23,14 +37,17 @@ def absolute(source: Path, directory: Path = "") -> str:
         directory: in which it means what it means. Default: the working directory.
 
     Returns:
-        The absolute path of a folder, other names as they are.
+        The absolute path of a folder or table, other names as they are; a dict with absolute paths for a dict.
     """
-    folder = pathlib.Path(directory, source)
-    return os.path.abspath(folder) if source not in BUILT_IN and folder.is_dir() else os.fspath(source)
+    if isinstance(source, Mapping):
+        paths = {name: absolute(source[name], directory) for name in ("source", "images") if source.get(name)}
+        return {**source, **paths}
+    path = pathlib.Path(directory, source)
+    return os.path.abspath(path) if source not in BUILT_IN and path.exists() else os.fspath(source)
 
 
 def load(
-    source: Path,
+    source: Path | Mapping[str, Any],
     *,
     image_size: Size | None = None,
     channels: int | None = None,
@@ -40,16 +57,20 @@ def load(
     validation: float = 0.1,
     crop_pct: float | None = None,
     interpolation: str = "bilinear",
+    images: Path | None = None,
+    uncertain: str | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Splits:
     """Loads a data set.
 
     Args:
         source: "digits"; "fashion_mnist", from IDX files in `data_dir` or of Debian's `dataset-fashion-mnist`; the path
-            of a folder of images, see `load_folder`; or any image-classification name of TensorFlow Datasets, such
-            as "cifar10", which is downloaded if it is not on disk.
+            of a folder of images, see `load_folder`; of a table (`.csv`, `.tsv`), see `load_table`; or any
+            image-classification name of TensorFlow Datasets, such as "cifar10", which is downloaded if it is not on
+            disk. Or a dict of "source", "images", "uncertain" and "columns", as the `run.json` of a run on a table has.
         image_size: int or `(height, width)` that every image gets. Default: the images' own size if they all have one,
             otherwise 224.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA). Default: the images' own.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA); of `.npy` files any number that they have. Default: the images' own.
         seed: of what is held out for validation and test, where the source does not say. Give the same to train and
             to evaluate.
         skip_bad: whether to go on without bad data, which is an error otherwise.
@@ -57,6 +78,11 @@ def load(
         validation: share of the training images to hold out where the source has no validation images; 0 validates on
             the test images.
         crop_pct, interpolation: how an image of another size becomes one of `image_size`, as in `Framing`.
+        images: of a table, the folder that its paths are in. Default: the table's.
+        uncertain: of a table with a column for each label, what -1 means: "ignore" (unknown, the default), "positive"
+            or "negative".
+        columns: of a table, the names of its columns that do not say by themselves what they are: a dict from "path",
+            "label", "split" or "group" to a name, "label" also to several, "" for none.
 
     Returns:
         `Splits`.
@@ -65,36 +91,48 @@ def load(
         ValueError: for a source that is not known, or bad data, with a list of it.
         OSError: for data that is not there.
     """
+    known: Mapping[str, Any] = source if isinstance(source, Mapping) else {"source": source}
+    name, images = os.fspath(known["source"]), images or known.get("images")
+    uncertain, columns = uncertain or known.get("uncertain"), columns or known.get("columns")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size and tuple(image_size)
     if size and min(size) < 1:
         raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
-    if channels not in (None, *MODES):
-        raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
     framing: dict[str, Any] = {"crop_pct": crop_pct, "interpolation": interpolation}
     options = {"size": size, "channels": channels, "seed": seed, "skip_bad": skip_bad, "validation": validation}
     options |= framing
-    source = os.fspath(source)
-    folder = pathlib.Path(source).expanduser()
-    if data_dir is not None and (source == DIGITS or (source != FASHION_MNIST and folder.is_dir())):
+    folder = pathlib.Path(name).expanduser()
+    is_table = folder.suffix.lower() in TABLES and not folder.is_dir()
+    of_table = {"images": images, "uncertain": uncertain, "columns": columns}
+    for option in (option for option, value in of_table.items() if value and not is_table):
+        raise ValueError(f"{option} must be left out of what is no table ({', '.join(TABLES)}). Received: {name!r}")
+    if data_dir is not None and (is_table or name == DIGITS or (name != FASHION_MNIST and folder.is_dir())):
         raise ValueError(
-            f"data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for {source!r}. "
+            f"data_dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for {name!r}. "
             f"Received: data_dir={str(data_dir)!r}"
         )
-    if source == DIGITS:
-        return _refitted(load_digits(), size, channels, framing)
-    if source == FASHION_MNIST:
-        return load_fashion_mnist(data_dir, **options)
-    if folder.is_dir():
+    if is_table:
+        return load_table(folder, images, uncertain or "ignore", columns, **options)
+    if folder.is_dir() and name not in BUILT_IN:
         return load_folder(folder, **options)
-    if folder.is_absolute() or source.startswith((".", "~")):
-        raise FileNotFoundError(f"There is no folder {source!r}")
-    return load_named(source, data_dir, **options)
+    if channels not in (None, *MODES):
+        raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
+    if name == DIGITS:
+        return _refitted(load_digits(), size, channels, framing)
+    if name == FASHION_MNIST:
+        return load_fashion_mnist(data_dir, **options)
+    if folder.is_absolute() or name.startswith((".", "~")):
+        raise FileNotFoundError(f"There is no folder {name!r}")
+    return load_named(name, data_dir, **options)
 
 
 def _refitted(splits, size, channels, framing):
     height, width, own = splits.train.images.shape[1:]
     framing = Framing(size or (height, width), channels or own, **framing)
     if size or channels:
-        parts = [part._replace(images=as_pictures(part.images, framing).settled()) for part in splits[:3]]
+        levels = [part.images.round().astype("uint8") for part in splits[:3]]
+        parts = [
+            part._replace(images=as_pictures(images, framing).settled())
+            for part, images in zip(splits[:3], levels, strict=True)
+        ]
         splits = splits._replace(train=parts[0], validation=parts[1], test=parts[2])
     return splits._replace(framing=framing)

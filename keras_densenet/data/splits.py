@@ -1,10 +1,11 @@
 """What a data set is, and how images are held out of it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_densenet.data.images import Pictures
+from keras_densenet.data.stratify import held
 from keras_densenet.ops import Framing
 from keras_densenet.types import Array
 
@@ -17,7 +18,8 @@ class Split(NamedTuple):
     Args:
         images: pixels in 0..255 by index: an array `(count, height, width, channels)` in memory, or `Pictures`, which
             has the same shape and is decoded when asked for.
-        labels: int32 `(count,)`.
+        labels: int32 `(count,)`, the class of each image; or of many labels int8 `(count, labels)`, 1 where an image
+            has it, 0 where not, -1 where that is unknown.
     """
 
     images: Array | Pictures
@@ -25,9 +27,12 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """A data set: three `Split`s, the names of its classes, sentences about what was found in checking it.
+    """A data set: three `Split`s, the names of its classes or labels, sentences about what was found in checking it.
 
-    `framing` is how its files became these images; None where they came from no files.
+    `framing` is how its files became these images; None where they came from no files. `held_out` is how images were
+    divided at random, a dict for JSON: "seed"; "shares" of the training images by part; "by", the column whose groups
+    stayed whole, and how many "groups" there were, None where there is no such column. It is None where the source says
+    which images are for what.
     """
 
     train: Split
@@ -36,6 +41,7 @@ class Splits(NamedTuple):
     labels: list[str]
     notes: tuple[str, ...] = ()
     framing: Framing | None = None
+    held_out: dict[str, Any] | None = None
 
 
 def subset(split, which):
@@ -44,17 +50,13 @@ def subset(split, which):
     return Split(images, split.labels[which])
 
 
-def hold_out(split, share, seed):
-    """Cuts a share of every class out of a split at random; of a class with two images or more at least one.
+def hold_out(split, share, seed, groups=None):
+    """Cuts a share of every class, or label, out of a split at random, see `stratify.held`.
 
     Returns:
         The rest and what was held out, two `Split`s.
     """
-    random, held = np.random.default_rng(seed), []
-    for label in np.unique(split.labels):
-        members = random.permutation(np.flatnonzero(split.labels == label))
-        held.extend(members[: min(len(members) - 1, max(1, round(share * len(members))))])
-    inside = np.isin(np.arange(len(split.labels)), held)
+    inside = held(split.labels, share, seed, groups)
     return subset(split, np.flatnonzero(~inside)), subset(split, np.flatnonzero(inside))
 
 
@@ -72,7 +74,8 @@ def limited(splits, count, seed=0):
     if count is None:
         return splits
     if count < 2 * len(splits.labels):
-        raise ValueError(f"images must be at least {2 * len(splits.labels)}, two of each class. Received: {count}")
+        of_each = "class" if splits.train.labels.ndim == 1 else "label"
+        raise ValueError(f"images must be at least {2 * len(splits.labels)}, two of each {of_each}. Received: {count}")
     if count > len(splits.train.labels):
         raise ValueError(
             f"images must be at most {len(splits.train.labels):,}, which there are for training. Received: {count}"
@@ -86,7 +89,7 @@ def limited(splits, count, seed=0):
     return splits._replace(**parts)
 
 
-def arrange(parts, labels, seed, validation, notes=(), framing=None):
+def arrange(parts, labels, seed, validation, notes=(), framing=None, groups=None, by=None):
     """Makes `Splits` of what a source has.
 
     Args:
@@ -97,17 +100,32 @@ def arrange(parts, labels, seed, validation, notes=(), framing=None):
         validation: share of the training images held out where no validation images are left; 0 validates on the test
             images.
         notes, framing: for `Splits`.
+        groups: of the training images, an array `(count,)`; a group is not divided.
+        by: the name of what `groups` are.
     """
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be in [0, 1). Received: validation={validation}")
-    train, parts = parts["train"], dict(parts)
+    train, parts, shares = parts["train"], dict(parts), {}
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
     if "test" not in parts:
-        train, parts["test"] = hold_out(train, 0.2, seed)
+        shares["test"] = 0.2
     if "validation" not in parts and validation:
-        train, parts["validation"] = hold_out(train, validation, seed)
-    return Splits(train, parts.get("validation", parts["test"]), parts["test"], list(labels), tuple(notes), framing)
+        shares["validation"] = validation
+    number = None if groups is None else len(np.unique(groups))
+    for name, share in shares.items():
+        inside = held(train.labels, share, seed, groups)
+        parts[name], train = (subset(train, np.flatnonzero(which)) for which in (inside, ~inside))
+        groups = None if groups is None else groups[~inside]
+        if not inside.any():
+            what = "images" if by is None else f"values of {by!r}, which are not divided,"
+            raise ValueError(
+                f"There are too few {what} to hold some out for {name} and keep every class and label for training: "
+                f"give more, or say which images are for {name}"
+            )
+    held_out = {"seed": seed, "shares": shares, "by": by, "groups": number} if shares else None
+    validated = parts.get("validation", parts["test"])
+    return Splits(train, validated, parts["test"], list(labels), tuple(notes), framing, held_out)
 
 
 def mean_and_std(split: Split) -> tuple[Array, Array]:
@@ -117,7 +135,7 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
         split: the training `Split`. Of `Pictures`, 2,000 that are evenly spread are looked at.
 
     Returns:
-        Two float32 arrays `(channels,)`, of pixels in 0..255.
+        Two float32 arrays `(channels,)`, in the pixels' own range.
     """
     count = len(split.labels)
     exact = isinstance(split.images, np.ndarray)
@@ -128,4 +146,4 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
         total, squares = total + pixels.sum((0, 1, 2)), squares + np.square(pixels).sum((0, 1, 2))
     pixels = len(which) * np.prod(split.images.shape[1:3])
     mean = total / pixels
-    return mean.astype("float32"), np.sqrt(squares / pixels - np.square(mean)).astype("float32")
+    return mean.astype("float32"), np.sqrt(np.maximum(squares / pixels - np.square(mean), 0)).astype("float32")

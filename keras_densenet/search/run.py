@@ -14,7 +14,7 @@ from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.budget import Budget
 from keras_densenet.compat.keras_tuner import role
 from keras_densenet.data import Splits
-from keras_densenet.data.sources import absolute
+from keras_densenet.data.sources import absolute, name_of
 from keras_densenet.family import variant
 from keras_densenet.search import report
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
@@ -170,7 +170,9 @@ class Results:
         best = self.best()
         self.write_csv()
         family = report.family_costs(self.hypermodel.input_shape, self.hypermodel.classes)
-        report.draw(self.folder / "pareto.png", self.rows, self.references, family, str(self.settings["data"]["name"]))
+        report.draw(
+            self.folder / "pareto.png", self.rows, self.references, family, name_of(self.settings["data"]["name"])
+        )
         network, recipe = self.point(best)
         call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
         figures = {name: best[name] for name in (*report.MEASURED, "parameters", "macs")}

@@ -54,7 +54,8 @@ def read_plan(path):
             network, data = dict(found["network"]), dict(found.get("data") or {})
             shape, classes, _ = (network.pop(name, None) for name in ("input_shape", "classes", "dropout_rate"))
             if data:
-                data = {"name": str(data["name"]), "data_dir": data.get("data_dir"), "skip_bad": data.get("skip_bad")}
+                name = data["name"] if isinstance(data["name"], dict) else str(data["name"])
+                data = {"name": name, "data_dir": data.get("data_dir"), "skip_bad": data.get("skip_bad")}
                 data |= {"shape": tuple(shape), "classes": int(classes)}
             Recipe(**found["recipe"])
             network = {**network, "blocks": tuple(network["blocks"])}

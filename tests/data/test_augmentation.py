@@ -90,6 +90,30 @@ def test_mixed_labels_have_the_shares_of_the_images():
         np.testing.assert_allclose(x.mean((1, 2, 3)) / 200, y[:, 1], atol=0.13)  # boxes end between pixels
 
 
+@pytest.mark.parametrize("augmentation", [Augmentation(mixup=0.5), Augmentation(cutmix=1.0)], ids=["mixup", "cutmix"])
+def test_a_mixed_label_is_unknown_where_one_of_its_two_is(augmentation):
+    """Labels are there exactly where an image is light, and unknown where its green is."""
+    images, labels = np.zeros((64, 16, 16, 3), "uint8"), np.zeros((64, 2), "int8")
+    labels[::2, 0], labels[::3, 1] = 1, -1
+    images[..., 0], images[..., 1] = (labels[:, 0] == 1)[:, None, None] * 200, (labels[:, 1] == -1)[:, None, None] * 200
+    seen, differ = set(), 0
+    for x, y in _batches(Split(images, labels), 12, augmentation=augmentation):
+        shares = x.mean((1, 2)) / 200
+        np.testing.assert_allclose(shares[:, 0], y[:, 0], atol=0.13)  # boxes end between pixels
+        assert set(y[:, 1]) <= {-1.0, 0.0}
+        unknown, shown = y[:, 1] == -1, shares[:, 1] > 1e-6
+        assert unknown[shown].all()
+        seen, differ = seen | set(y[:, 1]), differ + np.count_nonzero(unknown != shown)
+    assert seen == {-1.0, 0.0}
+    assert differ < 10  # boxes smaller than a pixel
+
+
+def test_many_labels_come_as_they_are_where_nothing_is_mixed(split):
+    many = Split(split.images, np.tile(np.array([[1, 0, -1]], "int8"), (16, 1)))
+    for _, y in _batches(many, 2, augmentation=Augmentation("cifar")):
+        np.testing.assert_array_equal(y, many.labels[:8])
+
+
 @pytest.mark.parametrize("option", [{"randaugment": 0.5}, {"jitter": 0.4}])
 def test_colours_and_shapes_change_within_0_to_255(split, option):
     ((plain, _),), ((varied, _),) = (

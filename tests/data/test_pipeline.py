@@ -76,3 +76,48 @@ def test_pictures_on_disk_give_the_batches_of_the_array(tmp_path):
             np.testing.assert_array_equal(x, x2)
     evaluated = [x.numpy() for x, _, _ in evaluation_batches(Split(pictures, np.arange(20)), 8)]
     np.testing.assert_array_equal(np.concatenate(evaluated)[:20], pictures[:])
+
+
+@pytest.fixture
+def uneven():
+    """Ninety images of class 0, eight of class 1, two of class 2."""
+    labels = np.repeat(np.arange(3, dtype="int32"), (90, 8, 2))
+    images = np.arange(100, dtype="float32")[:, None, None, None] * np.ones((2, 2, 1), "float32")
+    return Split(images, labels)
+
+
+def test_balanced_epochs_have_every_class_alike_and_frequent_ones_all_their_images(uneven):
+    epochs = _epochs(uneven, 8, seed=7, balanced=True)
+    seen = np.concatenate([x[:, 0, 0, 0] for epoch in epochs for x, _ in epoch])
+    for epoch in epochs:
+        labels = np.concatenate([y for _, y in epoch])
+        assert sorted(np.bincount(labels)) == [33, 33, 34]
+        assert len({tuple(y) for _, y in epoch}) > 5  # mixed up
+        images = np.concatenate([x[:, 0, 0, 0] for x, _ in epoch])
+        assert len(set(images[labels == 0])) >= 33
+        assert set(np.bincount(images[labels == 1].astype(int), minlength=98)[90:98]) <= {4, 5}
+    assert len(set(seen[seen < 90])) > 80
+    assert not np.array_equal(epochs[0][0][0], epochs[1][0][0])
+
+
+def test_a_balanced_epoch_continued_or_shared_out_is_the_same(uneven):
+    whole, rest = _epochs(uneven, 3, seed=7, balanced=True), _epochs(uneven, 1, seed=7, first_epoch=2, balanced=True)
+    halves = [_epochs(uneven, 3, seed=7, balanced=True, shard=(index, 2)) for index in (0, 1)]
+    for step, (x, y) in enumerate(whole[2]):
+        for other in (
+            rest[0][step],
+            tuple(np.concatenate(part) for part in zip(*(h[2][step] for h in halves), strict=True)),
+        ):
+            np.testing.assert_array_equal(x, other[0])
+            np.testing.assert_array_equal(y, other[1])
+
+
+def test_many_labels_are_not_balanced_by_sampling(uneven):
+    with pytest.raises(ValueError, match="balanced sampling is for one class of each image"):
+        training_stream(Split(uneven.images, np.zeros((100, 2), "int8")), 4, seed=0, balanced=True)
+
+
+def test_many_labels_are_evaluated_as_they_are(uneven):
+    labels = np.random.default_rng(0).integers(-1, 2, (100, 3)).astype("int8")
+    batches = [[part.numpy() for part in batch] for batch in evaluation_batches(Split(uneven.images, labels), 32)]
+    np.testing.assert_array_equal(np.concatenate([y[w > 0] for _, y, w in batches]), labels)

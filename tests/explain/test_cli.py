@@ -85,7 +85,7 @@ def test_captions_may_hold_anything(tmp_path):
 
 def test_gradients_are_drawn_on_training_images(tmp_path):
     network(input_shape=(32, 32, 1), classes=10).with_preprocessing("unit").save(tmp_path / "m.keras")
-    arguments = ["--data", "digits", "--images", "8", "--out", tmp_path / "g.svg"]
+    arguments = ["--data", "digits", "--limit", "8", "--out", tmp_path / "g.svg"]
     output = _invoke("explain", "gradients", tmp_path / "m.keras", *arguments)
     assert "9 kernels" in output
     assert "transition1" in (tmp_path / "g.svg").read_text()

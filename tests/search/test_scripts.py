@@ -25,7 +25,7 @@ from tests.data.pictures import write_classes
 
 TUNING = pathlib.Path(__file__).parents[2] / "tuning"
 TINY = [
-    *("--images", "100", "--image-size", "8", "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "50"),
+    *("--limit", "100", "--image-size", "8", "--epochs", "1", "--warmup-epochs", "0", "--batch-size", "50"),
     *("--blocks", "1 1:2", "--growth-rate", "3:8:1", "--bottleneck", "no", "--max-parameters", "5k"),
     *("--algorithm", "random"),
 ]
@@ -191,13 +191,13 @@ def test_the_readmes_example_runs(tmp_path):
         (["--workers", "2"], "workers are started by hand where KERASTUNER_ORACLE_IP names a chief"),
         (["--algorithm", "grid", "--search-seed", "2"], "--search-seed cannot be used with --algorithm grid"),
         (["--trials", "0"], "bayesian needs a number of trials; only grid and hyperband have an end of their own"),
-        (["--images", "5000"], "images must be at most 1,257, which there are for training. Received: 5000"),
+        (["--limit", "5000"], "images must be at most 1,257, which there are for training. Received: 5000"),
         (["--blocks", "1:2 3", "--equal-blocks"], "--equal-blocks needs the same values for all blocks"),
         (["--data-dir", "."], "--data-dir is for Fashion-MNIST and TensorFlow Datasets: leave it out for 'digits'"),
         (["--drops", "0.5"], '--drops must come with --schedule "steps"'),
         (["--executions", "0"], "executions must be a whole number >= 1"),
         (["--trials", "-1"], "trials must be a whole number >= 1"),
-        (["--images", "9"], "images must be at least 20, two of each class. Received: 9"),
+        (["--limit", "9"], "images must be at least 20, two of each class. Received: 9"),
         (["--image-size", "2"], "The space has no valid network"),
     ],
 )

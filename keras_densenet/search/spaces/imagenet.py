@@ -4,7 +4,7 @@
         --max-parameters 8M --algorithm hyperband --trials 0 --compare densenet121
 
 The budget is DenseNet-121's. Expect days on several GPUs (not measured): start one worker on each, as the README tells.
-With `--images 128000 --image-size 112`, a tenth of the images at half the size, an epoch is some forty times shorter.
+With `--limit 128000 --image-size 112`, a tenth of the images at half the size, an epoch is some forty times shorter.
 """
 
 SPACE = {
