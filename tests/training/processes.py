@@ -1,5 +1,6 @@
 """Tiny runs in processes of their own, which tests may kill."""
 
+import csv
 import json
 import multiprocessing
 import os
@@ -9,9 +10,10 @@ import keras
 import numpy as np
 
 from keras_densenet.data import Split, Splits
-from keras_densenet.training import make_strategy, train
+from keras_densenet.training import Recipe, make_strategy, train
 
 NETWORK = {"depth": 10, "growth_rate": 4}
+RECIPE = Recipe(epochs=3, batch_size=16, warmup_epochs=1, xla=False, seed=3)
 
 # Processes are forked from one that has imported TensorFlow and done nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -27,6 +29,12 @@ def stripes():
     images[labels == 1, :, ::2] += 150
     parts = [Split(images[part], labels[part]) for part in (slice(64), slice(64, 80), slice(80, 96))]
     return Splits(*parts, labels=["along", "across"])
+
+
+def history(folder):
+    """The rows of a run's `history.csv`, dicts of text."""
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 class Slow(keras.callbacks.Callback):
