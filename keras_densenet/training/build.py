@@ -11,7 +11,7 @@ from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.training import transfer
 
 
-def build(network, splits, recipe, updates, weights=None, freeze=None, constructor=DenseNet):
+def build(network, splits, recipe, updates, task, weights=None, freeze=None, constructor=DenseNet):
     """Builds the network behind a layer that normalises pixels, and compiles it with the recipe's optimizer.
 
     Args:
@@ -19,6 +19,7 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
         splits: `Splits`.
         recipe: a `Recipe`.
         updates: of an epoch.
+        task: the `Task`.
         weights: whatever `DenseNet` takes; the classifier is then a new one.
         freeze: the last stage to leave untrained.
         constructor: what `network` are arguments of.
@@ -34,17 +35,17 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
     with dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
         normalise = Preprocess(mode, name="preprocess")
-        classes = len(splits.labels)
+        classes, ending = len(splits.labels), {"classifier_activation": task.activation} if task.many else {}
         if weights is None:
-            model = constructor(**network, input_tensor=normalise(image), classes=classes)
+            model = constructor(**network, input_tensor=normalise(image), classes=classes, **ending)
         else:
             backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
-            model = backbone.reset_classifier(classes)
+            model = backbone.reset_classifier(classes, **ending)
         if isinstance(model, DenseNetModel):
             model.labels, model.framing = splits.labels, splits.framing or model.framing
         if freeze is not None:
             transfer.freeze(model, freeze)
-        model.compile(recipe.optimizer(updates), "categorical_crossentropy")
+        model.compile(recipe.optimizer(updates), task.loss)
         model.optimizer.build(model.trainable_variables)
     return model
 

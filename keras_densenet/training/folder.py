@@ -17,8 +17,9 @@ import tensorflow as tf
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
 from keras_densenet.models.flat import known_preprocessing
+from keras_densenet.training import losses, optimizer  # noqa: F401, whose classes checkpoints name
 from keras_densenet.training.curves import draw_curves
-from keras_densenet.training.optimizer import PaperSGD  # noqa: F401, which checkpoints name
+from keras_densenet.training.recipe import completed
 from keras_densenet.types import Path
 
 
@@ -84,12 +85,15 @@ class RunFolder:
             state["versions"] = versions
             self.write_state(state)
             return state
-        before, now = state.get("arguments") or {}, {**arguments, "classes": dict(enumerate(labels)), "images": images}
+        before, recorded = state.get("arguments") or {}, state.get("images", images)
+        images = {name: value for name, value in images.items() if name in recorded}
+        now = {**arguments, "classes": dict(enumerate(labels)), "images": images}
         epochs = before.get("recipe", {}).get("epochs", math.inf)
+        before["recipe"] = json.loads(json.dumps(completed(before.get("recipe", {}))))
         longer = "test" in state and arguments["recipe"]["epochs"] > epochs
         if longer:
             before["recipe"]["epochs"] = arguments["recipe"]["epochs"]
-        before = {**before, "classes": dict(enumerate(state["labels"])), "images": state.get("images", images)}
+        before = {**before, "classes": dict(enumerate(state["labels"])), "images": recorded}
         if changed := changes(before, now):
             raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
         if longer:

@@ -11,15 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_densenet.data import Splits, evaluation_batches, training_steps, training_stream
 from keras_densenet.models import DenseNet
 from keras_densenet.training.build import build, dtype_policy
 from keras_densenet.training.folder import Progress, RunFolder
-from keras_densenet.training.loop import Loop, figures
+from keras_densenet.training.loop import Loop, Window, figures
 from keras_densenet.training.recipe import Recipe
-from keras_densenet.training.strategy import check_same_place, distributed, is_chief, lost_worker_told, uses_xla
+from keras_densenet.training.strategy import (
+    check_same_place,
+    distributed,
+    is_alone,
+    is_chief,
+    lost_worker_told,
+    uses_xla,
+)
+from keras_densenet.training.task import Task
 from keras_densenet.types import Path
 
 
@@ -77,7 +86,7 @@ def train(
         Terminated: after SIGTERM.
         KeyboardInterrupt: after SIGINT.
     """
-    strategy = strategy or tf.distribute.get_strategy()
+    strategy, task = strategy or tf.distribute.get_strategy(), Task.of_data(splits, recipe)
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
     steps = updates * recipe.accumulate
     arguments = {
@@ -90,6 +99,8 @@ def train(
     }
     counts = {name: len(getattr(splits, name).labels) for name in ("train", "validation", "test")}
     images = {**counts, "shape": splits.train.images.shape[1:]}
+    if held_out := getattr(splits, "held_out", None):
+        images["held_out"] = held_out
     arguments, images = json.loads(json.dumps([arguments, images]))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
         state = run.claim(arguments, splits.labels, images, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
@@ -103,16 +114,17 @@ def train(
                     model = run.load_checkpoint()
                 model.optimizer.learning_rate = recipe.learning_rates(steps)  # of all epochs, where they became more
             else:
-                model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)
+                model = build(arguments["network"], splits, recipe, updates, task, weights, freeze, constructor)
         if not progress:
             progress = Progress()
             run.save_checkpoint(model, progress)
         run.check_space()
-        loop = Loop(model, strategy, xla, recipe.label_smoothing)
+        loop = Loop(model, strategy, xla, task)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
         last = min(recipe.epochs, until or recipe.epochs)
         progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last)
-        if progress.epoch < recipe.epochs and not model.stop_training:
+        over = model.stop_training or task.is_over(progress.history, recipe.patience)
+        if progress.epoch < recipe.epochs and not over:
             return state
         with loop.averaged_weights():
             run.save_model(model, "model.keras")
@@ -124,7 +136,7 @@ def train(
 
 def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
     """The epochs that are left until the `last` -> the `Progress` at their end."""
-    model = loop.model
+    model, task = loop.model, loop.task
     model.stop_training = False
     stream = iter(_stream(splits, recipe, loop.strategy, progress))
     validation = _evaluation(splits.validation, recipe, loop.strategy)
@@ -132,7 +144,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals_noticed())
         stack.callback(callbacks.on_train_end)
-        while progress.epoch < last and not model.stop_training:
+        while progress.epoch < last and not (model.stop_training or task.is_over(progress.history, recipe.patience)):
             callbacks.on_epoch_begin(progress.epoch)
             _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop)
             with loop.averaged_weights():
@@ -140,7 +152,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
                 validated = loop.evaluate(validation)
                 row = {**figures(progress.sums), **{f"val_{name}": value for name, value in validated.items()}}
                 callbacks.on_test_end(validated)
-                if all(_rank(row) > _rank(other) for other in progress.history):
+                if task.is_best(row, progress.history):
                     run.save_model(model, "best.keras")
             history = [*progress.history, {"epoch": progress.epoch + 1, **row, "seconds": round(progress.seconds, 3)}]
             progress = Progress(progress.epoch + 1, history=history)
@@ -152,27 +164,34 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
 def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
     """The steps of an epoch that are left; `progress` moves with them."""
     loop.start_dropout(recipe.seed, progress.epoch, progress.step)
-    started = time.perf_counter() - progress.seconds
+    started, window = time.perf_counter() - progress.seconds, Window(is_alone(loop.strategy))
+    told = False  # this process to stop, or another one
     while progress.step < steps:
         callbacks.on_train_batch_begin(progress.step)
-        sums = loop.train(*next(stream), stop=bool(stop))
+        window.sums.append(loop.train(*next(stream), stop=bool(stop)))
+        told = told or (window.alone and bool(stop))
         progress.step, progress.seconds = progress.step + 1, time.perf_counter() - started
-        progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
-        if not math.isfinite(sums[0]):
-            raise RuntimeError(
-                f"The loss became {sums[0]} in batch {progress.step} of {steps} of epoch {progress.epoch + 1}: try a "
-                f"lower learning rate. Received: learning_rate={recipe.learning_rate}"
-            )
+        if told or window.is_full() or progress.step == steps:
+            sums = window.fetch()
+            _check_losses(sums[:, 0], progress, steps, recipe)
+            progress.sums = [*map(float, sum(sums, start=np.array(progress.sums)))]
+            told = told or sums[:, 3].any()
         callbacks.on_train_batch_end(progress.step - 1, figures(progress.sums))
-        if sums[3]:
+        if told:
             loop.average_statistics()
             run.save_checkpoint(loop.model, progress)
             raise _ending(stop)
     loop.average_statistics()
 
 
-def _rank(row):
-    return row["val_accuracy"], -row["val_loss"]
+def _check_losses(losses, progress, steps, recipe):
+    """Raises RuntimeError if one of the last steps' losses is no number."""
+    for batch, loss in enumerate(losses, progress.step - len(losses) + 1):
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"The loss became {loss} in batch {batch} of {steps} of epoch {progress.epoch + 1}: try a lower "
+                f"learning rate. Received: learning_rate={recipe.learning_rate}"
+            )
 
 
 def _stream(splits, recipe, strategy, progress):
@@ -185,6 +204,7 @@ def _stream(splits, recipe, strategy, progress):
             recipe.variation(),
             shard,
             classes=len(splits.labels),
+            **({"balanced": True} if recipe.sampling == "balanced" else {}),
         )[0]
 
     return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_densenet.training import Recipe, load_model, train
+from keras_densenet.training import Recipe, Task, load_model, train
 from keras_densenet.training.build import build
 from keras_densenet.training.folder import RunFolder
 from keras_densenet.training.loop import Loop
@@ -44,7 +44,7 @@ def _loop(ema):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
     model.compile(Recipe(ema=ema).optimizer())
     model.optimizer.build(model.trainable_variables)
-    return model.layers[0].kernel, Loop(model, tf.distribute.get_strategy(), xla=False)
+    return model.layers[0].kernel, Loop(model, tf.distribute.get_strategy(), False, Task.of_labels("a", Recipe()))
 
 
 def test_the_model_has_its_own_weights_again_after_a_look_at_the_average_whatever_happens():
@@ -143,11 +143,12 @@ def test_parts_of_an_update_gather_its_gradient(stripes):
     found = []
     for accumulate in (1, 2):
         recipe = Recipe(accumulate=accumulate, **settings)
-        model = build({**NETWORK}, stripes, recipe, updates=1)
+        task = Task.of_data(stripes, recipe)
+        model = build({**NETWORK}, stripes, recipe, 1, task)
         for layer in model.layers[:-1]:
             layer.trainable = False
         model.compile(recipe.optimizer(1), "categorical_crossentropy")
-        loop = Loop(model, tf.distribute.get_strategy(), xla=False)
+        loop = Loop(model, tf.distribute.get_strategy(), False, task)
         for start in range(0, 32, 16 // accumulate):
             loop.train(*(tf.constant(x[start : start + 16 // accumulate]) for x in (images, labels)))
         found.append(model.layers[-1].get_weights())
@@ -170,9 +171,10 @@ def test_a_run_learns_with_other_recipes(stripes, tmp_path, changes):
 
 
 def test_weights_to_start_from_come_with_a_new_classifier(stripes, tmp_path):
-    before = build({**NETWORK}, stripes, Recipe(seed=1), 1)
+    task = Task.of_data(stripes, Recipe())
+    before = build({**NETWORK}, stripes, Recipe(seed=1), 1, task)
     before.reset_classifier(7).save_weights(tmp_path / "other.weights.h5")
-    after = build({**NETWORK}, stripes, Recipe(seed=2), 1, weights=str(tmp_path / "other.weights.h5"))
+    after = build({**NETWORK}, stripes, Recipe(seed=2), 1, task, weights=str(tmp_path / "other.weights.h5"))
     np.testing.assert_array_equal(
         after.get_layer("block2").get_weights()[0], before.get_layer("block2").get_weights()[0]
     )
