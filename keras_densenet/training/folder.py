@@ -1,5 +1,6 @@
 """A run's folder: what it holds, and how it outlives its process."""
 
+import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -54,7 +55,8 @@ class RunFolder:
     """
 
     def __init__(self, path, writes=True):
-        self.path, self.writes = pathlib.Path(path), writes
+        self.path, self.writes, self.copy = pathlib.Path(path), writes, None
+        self._writer, self._writing = concurrent.futures.ThreadPoolExecutor(1), None
         self._lock = contextlib.ExitStack()
         if not writes:
             return
@@ -111,19 +113,51 @@ class RunFolder:
         self._write("run.json", lambda path: path.write_text(json.dumps(state, indent=2) + "\n"))
 
     def save_checkpoint(self, model, progress):
-        """Writes `history.csv`, then the checkpoint, which is what counts."""
+        """Writes `history.csv`, then the checkpoint, which is what counts; with a copy, while training goes on.
 
+        An error in that is raised by whatever waits for it: the next checkpoint, what reads this one, or `close`.
+        """
+        if not self.writes:
+            return
+        self.wait()
+        state = dataclasses.asdict(progress)
+        if self.copy is None:
+            self._write_checkpoint(model, state)
+            return
+        values = [variable.numpy() for variable in _variables(model)]
+        self._writing = self._writer.submit(self._write_copy, values, state)
+
+    def copy_checkpoint(self):
+        """Makes the copy of the model that is written while the model itself changes: in the memory of the CPU."""
+        if self.writes:
+            with tf.device("CPU"):
+                self.copy = self.load_checkpoint()
+
+    def wait(self):
+        """Waits until what is being written is there."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_copy(self, values, state):
+        with tf.device("CPU"):
+            for variable, value in zip(_variables(self.copy), values, strict=True):
+                variable.assign(value)
+            self._write_checkpoint(self.copy, state)
+
+    def _write_checkpoint(self, model, state):
         def write(path):
             model.save(path)
             with zipfile.ZipFile(path, "a") as archive:
-                archive.writestr(_PROGRESS, json.dumps(dataclasses.asdict(progress)))
+                archive.writestr(_PROGRESS, json.dumps(state))
 
-        if progress.history:
-            self._write("history.csv", lambda path: _write_csv(path, progress.history))
+        if history := state["history"]:
+            self._write("history.csv", lambda path: _write_csv(path, history))
         self._write("checkpoint.keras", write)
 
     def read_progress(self):
         """The `Progress` of the checkpoint; None where there is none yet."""
+        self.wait()
         path = self.path / "checkpoint.keras"
         if not path.exists():
             return None
@@ -132,6 +166,7 @@ class RunFolder:
 
     def load_checkpoint(self):
         """The compiled model of the checkpoint."""
+        self.wait()
         return keras.models.load_model(self.path / "checkpoint.keras")
 
     def check_space(self):
@@ -155,8 +190,12 @@ class RunFolder:
         self.write_state(state)
 
     def close(self):
-        """Lets other processes train in the folder."""
-        self._lock.close()
+        """Waits for what is being written, and lets other processes train in the folder."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._lock.close()
 
     def _write(self, name, write):
         if self.writes:
@@ -165,6 +204,10 @@ class RunFolder:
 
 
 _PROGRESS = "progress.json"
+
+
+def _variables(model):
+    return [*model.variables, *model.optimizer.variables]
 
 
 def read_json(path):

@@ -74,6 +74,8 @@ class ProgressBar(keras.callbacks.Callback):
 
 def figures_told(logs):
     """Figures of training and validation in a line."""
-    shown = [f"{name} {told(name, value)}" for name, value in logs.items() if not name.startswith("val_")]
-    valid = [f"{name[4:]} {told(name, value)}" for name, value in logs.items() if name.startswith("val_")]
-    return " ".join(shown) + (f"  val {' '.join(valid)}" if valid else "")
+    parts = {"": [], "  val ": []}
+    for name in sorted(logs, key=lambda name: "loss" not in name):  # Keras sorts them by the alphabet
+        short = name.removeprefix("val_")
+        parts["" if short == name else "  val "].append(f"{short.replace('_', ' ')} {told(name, logs[name])}")
+    return "".join(f"{which}{' '.join(figures)}" for which, figures in parts.items() if figures)

@@ -64,7 +64,9 @@ class Recipe:
     randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
     mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
     cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
-    normalise: Annotated[str, "Of pixels: by the data, or as published weights need it, torch, caffe or unit."] = "data"
+    normalise: Annotated[
+        str, "Of pixels: torch, caffe, unit, or data: by the data, or as published weights need it."
+    ] = "data"
     monitor: Annotated[
         str | None, "What makes an epoch the best, such as val_loss. Default: val_accuracy; of many labels val_auroc."
     ] = None

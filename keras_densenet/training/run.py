@@ -118,6 +118,8 @@ def train(
         if not progress:
             progress = Progress()
             run.save_checkpoint(model, progress)
+        with dtype_policy(recipe.mixed_precision):
+            run.copy_checkpoint()
         run.check_space()
         loop = Loop(model, strategy, xla, task)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)

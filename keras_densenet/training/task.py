@@ -77,8 +77,6 @@ class Task:
         weights = _weights(labels, recipe.class_weights, truth, many)
         if many and recipe.sampling == "balanced":
             raise ValueError('sampling="balanced" is for one class an image: give class_weights="balanced" instead')
-        if many and recipe.variation().mixes:
-            raise ValueError("mixup and cutmix are for one class an image: leave them out for many labels")
         kind = BinaryCrossentropy if many else CategoricalCrossentropy
         gamma = recipe.gamma if recipe.loss == "focal" else 0.0
         loss = kind(weights=weights, gamma=gamma, label_smoothing=recipe.label_smoothing)

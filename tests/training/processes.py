@@ -31,6 +31,17 @@ def stripes():
     return Splits(*parts, labels=["along", "across"])
 
 
+def striped_labels(splits):
+    """The same as many labels, across and along, of which every fifth is unknown."""
+
+    def many(split):
+        labels = np.eye(2, dtype="int8")[split.labels]
+        labels.reshape(-1)[::5] = -1
+        return split._replace(labels=labels)
+
+    return Splits(*map(many, splits[:3]), labels=splits.labels)
+
+
 def history(folder):
     """The rows of a run's `history.csv`, dicts of text."""
     with open(folder / "history.csv", newline="") as file:
@@ -50,8 +61,8 @@ class Slow(keras.callbacks.Callback):
         time.sleep(self.seconds)
 
 
-def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0):
-    """Trains on stripes; `ports` are those of all workers of a cluster, `index` this one's."""
+def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0, many=False):
+    """Trains on stripes as one class or `many` labels; `ports` are those of a cluster's workers, `index` this one's."""
     if ports:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -61,4 +72,5 @@ def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = make_strategy(strategy, sync_statistics=True)
-    train(NETWORK, "stripes", stripes(), recipe, folder, [Slow(seconds_per_step, folder)], strategy)
+    splits = striped_labels(stripes()) if many else stripes()
+    train(NETWORK, "stripes", splits, recipe, folder, [Slow(seconds_per_step, folder)], strategy)

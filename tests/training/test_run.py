@@ -3,6 +3,7 @@ import dataclasses
 import json
 import shutil
 import signal
+import threading
 
 import keras
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_densenet.training import Recipe, Task, load_model, train
+import keras_densenet as kd
+from keras_densenet.data import Split, Splits
+from keras_densenet.training import Recipe, Task, load_model, loop, train
 from keras_densenet.training.build import build
 from keras_densenet.training.folder import RunFolder
 from keras_densenet.training.loop import Loop
 from tests.training.processes import NETWORK, RECIPE, history
+from tests.weights.test_published import TINY, XRAYS, publish
 
 
 def test_a_run_learns_and_leaves_its_files(finished):
@@ -48,19 +52,19 @@ def _loop(ema):
 
 
 def test_the_model_has_its_own_weights_again_after_a_look_at_the_average_whatever_happens():
-    kernel, loop = _loop(ema=0.5)
+    kernel, its = _loop(ema=0.5)
     kernel.assign([[3], [5]])
-    with contextlib.suppress(OSError), loop.averaged_weights():
+    with contextlib.suppress(OSError), its.averaged_weights():
         assert kernel.numpy().ravel().tolist() == [0, 0]  # no step has been taken
         raise OSError
     assert kernel.numpy().ravel().tolist() == [3, 5]
 
 
 def test_without_an_average_no_weight_is_copied(monkeypatch):
-    _, loop = _loop(ema=0)
+    _, its = _loop(ema=0)
     monkeypatch.setattr(keras.Variable, "numpy", lambda variable: pytest.fail(f"{variable.path} is copied"))
     monkeypatch.setattr(keras.Variable, "assign", lambda variable, value: pytest.fail(f"{variable.path} is written"))
-    with loop.averaged_weights():
+    with its.averaged_weights():
         pass
 
 
@@ -120,6 +124,78 @@ def test_what_a_killed_process_was_writing_is_swept_away(stripes, finished, tmp_
     assert not rest.exists()
 
 
+class State(keras.callbacks.Callback):
+    """Keeps weights and optimizer as the second epoch finds them, and tells when one of its steps is taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.gone_on = None, threading.Event()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.kept = [v.numpy() for v in (*self.model.variables, *self.model.optimizer.variables)] if epoch else None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.kept:
+            self.gone_on.set()
+
+
+def test_a_checkpoint_is_what_the_epoch_ended_with_though_it_is_written_while_training_goes_on(
+    stripes, tmp_path, monkeypatch
+):
+    watch, write = State(), RunFolder._write_checkpoint
+
+    def late(folder, model, state):
+        if state["epoch"] == 1:
+            assert watch.gone_on.wait(60)
+        write(folder, model, state)
+        shutil.copy(tmp_path / "checkpoint.keras", tmp_path / f"kept{state['epoch']}.keras")
+
+    monkeypatch.setattr(RunFolder, "_write_checkpoint", late)
+    train(NETWORK, "stripes", stripes, dataclasses.replace(RECIPE, epochs=2), tmp_path, [watch])
+    model = keras.models.load_model(tmp_path / "kept1.keras")
+    for variable, value in zip((*model.variables, *model.optimizer.variables), watch.kept, strict=True):
+        if "seed_generator" not in variable.path:  # an epoch's masks begin with it
+            np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_leaves_the_former(stripes, tmp_path, monkeypatch):
+    write = RunFolder._write_checkpoint
+
+    def full(folder, model, state):
+        if state["epoch"]:
+            raise OSError("no space left")
+        write(folder, model, state)
+
+    monkeypatch.setattr(RunFolder, "_write_checkpoint", full)
+    with pytest.raises(OSError, match="no space left"):
+        train(NETWORK, "stripes", stripes, dataclasses.replace(RECIPE, epochs=2), tmp_path)
+    assert RunFolder(tmp_path, writes=False).read_progress().epoch == 0
+    assert not (tmp_path / "model.keras").exists()
+
+
+def test_sums_are_fetched_together_after_ten_steps_or_half_a_second(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    for alone, expected in ((True, [1, 10, 3]), (False, [1, 10, 10])):
+        window, found = loop.Window(alone), []
+        for step in range(21):
+            now[0] += 0.3 if step in (12, 13) else 0.01
+            window.sums.append(tf.fill((4,), float(step)))
+            if window.is_full():
+                found.append(len(window.fetch()))
+        assert found == expected
+
+
+def test_a_loss_that_is_no_number_is_named_by_its_batch_wherever_in_the_window_it_is(stripes, tmp_path, monkeypatch):
+    recipe, told = dataclasses.replace(RECIPE, learning_rate=1e30, warmup_epochs=0, batch_size=8), []
+    for steps in (1, 10):
+        monkeypatch.setattr(loop, "STEPS", steps)
+        with pytest.raises(RuntimeError, match=r"batch [2-7] of 8 of epoch 1") as error:
+            train(NETWORK, "stripes", stripes, recipe, tmp_path / str(steps))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
 def test_the_average_of_the_weights_is_the_result(stripes, tmp_path):
     recipe = Recipe(epochs=1, batch_size=16, ema=0.5, xla=False)
     moments = []
@@ -148,9 +224,9 @@ def test_parts_of_an_update_gather_its_gradient(stripes):
         for layer in model.layers[:-1]:
             layer.trainable = False
         model.compile(recipe.optimizer(1), "categorical_crossentropy")
-        loop = Loop(model, tf.distribute.get_strategy(), False, task)
+        parts = Loop(model, tf.distribute.get_strategy(), False, task)
         for start in range(0, 32, 16 // accumulate):
-            loop.train(*(tf.constant(x[start : start + 16 // accumulate]) for x in (images, labels)))
+            parts.train(*(tf.constant(x[start : start + 16 // accumulate]) for x in (images, labels)))
         found.append(model.layers[-1].get_weights())
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
@@ -179,3 +255,20 @@ def test_weights_to_start_from_come_with_a_new_classifier(stripes, tmp_path):
         after.get_layer("block2").get_weights()[0], before.get_layer("block2").get_weights()[0]
     )
     assert after.output_shape == (None, 2)
+
+
+def test_published_weights_are_trained_behind_the_preprocessing_that_they_need(monkeypatch, tmp_path):
+    """For that of X-rays, which is numbers, a recipe has no name; where a recipe names another, it is refused."""
+    images = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 1)).astype("float32")
+    split = Split(images, np.arange(8, dtype="int32") % 2)
+    splits = Splits(split, split, split, ["a", "b"])
+    publish(XRAYS, monkeypatch, tmp_path)
+    for recipe in (Recipe(), Recipe(normalise="torch")):
+        model = build({**TINY}, splits, recipe, 1, Task.of_data(splits, recipe), weights=XRAYS)
+        assert model.preprocessing == model.get_layer("preprocess").mode == kd.weights_info(XRAYS).preprocessing
+    name = "timm:densenet121.tv_in1k"
+    publish(name, monkeypatch, tmp_path)
+    splits = Splits(*(part._replace(images=np.repeat(images, 3, -1)) for part in splits[:3]), ["a", "b"])
+    assert build({**TINY}, splits, Recipe(), 1, Task.of_data(splits, Recipe()), weights=name).preprocessing == "torch"
+    with pytest.raises(ValueError, match=r"The weights need preprocessing 'torch', but .* does 'unit'"):
+        build({**TINY}, splits, Recipe(normalise="unit"), 1, Task.of_data(splits, Recipe()), weights=name)
