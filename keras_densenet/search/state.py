@@ -93,7 +93,7 @@ def _checked(record, settings):
     state = read_json(record, lambda state: {name: state[name] for name in ("settings", "versions")})
     before = dict(state["settings"])
     if "recipe" in before:
-        before["recipe"] = json.loads(json.dumps(completed(before["recipe"])))
+        before["recipe"] = completed(before["recipe"])
     if changed := changes(before, settings):
         raise ValueError(
             f"{str(record.parent)!r} holds a search with other settings ({changed}): give another folder or "

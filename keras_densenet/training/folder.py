@@ -87,11 +87,11 @@ class RunFolder:
             state["versions"] = versions
             self.write_state(state)
             return state
-        before, recorded = state.get("arguments") or {}, state.get("images", images)
+        before, recorded = dict(state.get("arguments") or {}), state.get("images", images)
         images = {name: value for name, value in images.items() if name in recorded}
         now = {**arguments, "classes": dict(enumerate(labels)), "images": images}
         epochs = before.get("recipe", {}).get("epochs", math.inf)
-        before["recipe"] = json.loads(json.dumps(completed(before.get("recipe", {}))))
+        before["recipe"] = completed(before.get("recipe", {}))
         longer = "test" in state and arguments["recipe"]["epochs"] > epochs
         if longer:
             before["recipe"]["epochs"] = arguments["recipe"]["epochs"]
@@ -99,13 +99,14 @@ class RunFolder:
         if changed := changes(before, now):
             raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
         if longer:
-            self._lengthen(state)
+            self._lengthen(state, arguments)
         return state
 
-    def _lengthen(self, state):
+    def _lengthen(self, state, arguments):
         if not (self.path / "checkpoint.keras").exists():
             raise ValueError(f"{str(self.path)!r} holds no checkpoint to go on from: give another --out")
         del state["test"]
+        state["arguments"] = arguments
         self.write_state(state)
 
     def write_state(self, state):

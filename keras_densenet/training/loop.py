@@ -111,7 +111,8 @@ class Loop:
 
         def step(images, labels, weights):
             outputs = tf.convert_to_tensor(self.model(images, training=False))
-            return _sums(*(part * weights for part in loss.totals(labels, outputs))), labels, outputs, weights
+            sums = _sums(*(part * weights for part in loss.totals(labels, outputs)))
+            return sums, tf.cast(labels, tf.int32), outputs, weights  # int8 cannot be gathered
 
         sums, *predicted = self.strategy.run(step, (images, labels, weights))
         return self._first(sums), *predicted

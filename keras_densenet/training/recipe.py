@@ -165,8 +165,9 @@ class Recipe:
 
 
 def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's fields from a file, with the defaults of those that there were not when it was written."""
-    return {**dataclasses.asdict(Recipe()), **fields}
+    """A recipe's fields from a JSON file, with the defaults of those that there were not when it was written."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    return {**defaults, "drops": [], **fields}
 
 
 def _table(weights):

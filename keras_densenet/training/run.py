@@ -52,10 +52,11 @@ def train(
     """Trains a network, or goes on with the run that `folder` holds.
 
     The folder gets `run.json` (arguments, data, versions, results), `history.csv`, `curves.png`, `model.keras` (the
-    last epoch's, as in the paper), `best.keras` (of the epoch that is best on the validation images); both take pixels
-    in 0..255; and `checkpoint.keras`. A run that was killed goes on from its last finished epoch, and ends as if it had
-    not been killed. SIGTERM and SIGINT let it finish the step it is in, or the validation, and save it there; a second
-    SIGINT does not wait.
+    last epoch's, as in the paper), `best.keras` (of the epoch that is best on the validation images, by what the recipe
+    monitors); both take pixels in 0..255; and `checkpoint.keras`, which is written while training goes on. A run that
+    was killed goes on from its last finished epoch, and ends as if it had not been killed. SIGTERM and SIGINT let it
+    finish the step it is in (of many workers, up to ten), or the validation, and save it there; a second SIGINT does
+    not wait.
 
     A run that has ended goes on if it is called with more epochs. The schedule is then laid out over all of them, and
     the new ones follow their part of it: the cosine rises to where the longer one would be and falls to 0 again. So the
@@ -64,10 +65,11 @@ def train(
     Args:
         network: a dict of `DenseNet` arguments without input, classes and dropout.
         data: name of the data set, for `run.json`.
-        splits: its `Splits`.
+        splits: its `Splits`, of one class an image or many labels.
         recipe: a `Recipe`.
         folder: of the run. Many workers share it; the chief writes.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. What they get after a batch are the epoch's figures when they were last
+            fetched from the device, ten steps or half a second ago at most.
         strategy: what `make_strategy` gave. Default: one device.
         weights: to start from, whatever `DenseNet` takes; the classifier is new.
         freeze: the last stage to leave untrained.
@@ -75,11 +77,13 @@ def train(
         until: the epoch to pause after, which is not the run's end: called again, it goes on.
 
     Returns:
-        What `run.json` holds, a dict; "test" has loss and accuracy on the test images, once the run has ended.
+        What `run.json` holds, a dict; "test" has loss, accuracy and the task's other figures on the test images, once
+        the run has ended.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments or other data, a batch is larger than the training
-            images or cannot be shared out, or XLA is asked for where it cannot be.
+        ValueError: if the folder holds a run with other arguments or other data, the recipe asks for what the data's
+            labels do not allow, a batch is larger than the training images or cannot be shared out, or XLA is asked for
+            where it cannot be.
         OSError: if the folder cannot be written to, or its disk is too small.
         RuntimeError: if the loss stops being a number.
         ConnectionError: if another worker is lost.
@@ -172,12 +176,13 @@ def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
         callbacks.on_train_batch_begin(progress.step)
         window.sums.append(loop.train(*next(stream), stop=bool(stop)))
         told = told or (window.alone and bool(stop))
-        progress.step, progress.seconds = progress.step + 1, time.perf_counter() - started
+        progress.step += 1
         if told or window.is_full() or progress.step == steps:
             sums = window.fetch()
             _check_losses(sums[:, 0], progress, steps, recipe)
             progress.sums = [*map(float, sum(sums, start=np.array(progress.sums)))]
             told = told or sums[:, 3].any()
+        progress.seconds = time.perf_counter() - started
         callbacks.on_train_batch_end(progress.step - 1, figures(progress.sums))
         if told:
             loop.average_statistics()

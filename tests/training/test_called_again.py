@@ -14,6 +14,8 @@ from keras_densenet.training import Recipe, load_model, train
 from keras_densenet.training.folder import RunFolder
 from tests.training.processes import NETWORK, RECIPE, history
 
+NEW = ("loss", "gamma", "class_weights", "sampling", "monitor", "patience")  # fields of the recipe, once
+
 
 def test_a_finished_run_is_not_trained_again(finished, stripes):
     folder, state = finished
@@ -65,9 +67,11 @@ def test_of_many_differences_some_are_told():
     assert changes({}, many).endswith(", and 22 more")
 
 
-def test_a_run_from_before_its_images_were_recorded_is_known(finished, stripes, tmp_path):
+def test_a_run_from_before_its_images_and_half_of_the_recipe_were_recorded_is_known(finished, stripes, tmp_path):
     shutil.copytree(finished[0], tmp_path / "a")
     state = {name: value for name, value in finished[1].items() if name != "images"}
+    recipe = {name: value for name, value in state["arguments"]["recipe"].items() if name not in NEW}
+    state["arguments"] = {**state["arguments"], "recipe": recipe}
     (tmp_path / "a" / "run.json").write_text(json.dumps(state))
     (tmp_path / "a" / "checkpoint.keras").unlink()
     assert train(NETWORK, "stripes", stripes, RECIPE, tmp_path / "a") == state
