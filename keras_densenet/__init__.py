@@ -78,4 +78,5 @@ if "keras_densenet_launch" not in sys.modules and sys.argv[:1] != ["-m"]:  # a c
     check_backend()
     for _name in __all__:
         getattr(sys.modules[__name__], _name)
-    import_module("keras_densenet.training.optimizer")  # with it, all classes that Keras looks up in a file are known
+    for _name in ("optimizer", "losses"):  # with them, all classes that Keras looks up in a file are known
+        import_module(f"keras_densenet.training.{_name}")

@@ -153,7 +153,7 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
         console.print(f"{how}; {_saved(out)}", highlight=False, markup=False, soft_wrap=True)
         raise
     accuracy, files = (
-        f"test accuracy {state['test']['accuracy']:.2%}",
+        f"test {_judged(state['test'])}",
         f"model, history, curves and arguments are in {out}",
     )
     if bar.began:
@@ -162,6 +162,14 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
         told = f"the run has ended before, nothing is left to train (--epochs gives it more): {accuracy}; {files}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     return state
+
+
+def _judged(figures):
+    """The figure of a test that says most, for people."""
+    from keras_densenet.training.task import told
+
+    name = "auroc" if "auroc" in figures else "accuracy"
+    return f"{name} {told(name, figures[name])}"
 
 
 def _saved(out):

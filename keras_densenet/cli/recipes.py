@@ -35,6 +35,8 @@ def recipe_options(command):
     options = {}
     for field in defaults:
         kind, text = typing.get_args(types[field.name])
+        if dict[str, float] in typing.get_args(kind):
+            kind = str  # a file's name
         if typing.get_origin(kind) is tuple:
             kind = list[typing.get_args(kind)[0]]
         options[field.name] = Annotated[kind | None, typer.Option(help=text, rich_help_panel="Recipe")]

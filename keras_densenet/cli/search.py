@@ -82,7 +82,12 @@ def run(
     out: Annotated[pathlib.Path | None, typer.Option(help="The search's folder. Default: searches/DATA.")] = None,
     trials: Annotated[int, typer.Option(help="Networks to train; 0 for all that grid and hyperband have.")] = 20,
     algorithm: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid.")] = "bayesian",
-    objective: Annotated[str, typer.Option(help="val_accuracy or val_loss, of the last epoch.")] = "val_accuracy",
+    monitor: Annotated[
+        str | None,
+        typer.Option(
+            "--objective", "--monitor", help="Of the last epoch, such as val_loss.", show_default="as train's --monitor"
+        ),
+    ] = None,
     executions: Annotated[int, typer.Option(help="Seeds for each network; the report has mean and spread.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
     compare: Annotated[
@@ -168,7 +173,7 @@ def run(
                 algorithm=algorithm,
                 trials=trials or None,
                 executions=executions,
-                objective=objective,
+                objective=monitor,
                 seed=1 if search_seed is None else search_seed,
                 overwrite=overwrite,
                 compare=compare or (),

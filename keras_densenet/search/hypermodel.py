@@ -7,6 +7,7 @@ from typing import Any
 
 import keras_tuner
 
+from keras_densenet import training
 from keras_densenet.architecture import Architecture
 from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.search.space import declare, parse, text
@@ -29,6 +30,8 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     Args:
         input_shape: `(height, width, channels)` of the images.
         classes: of the classifier. With 1, `build` gives it a sigmoid and binary cross-entropy, for labels 0 and 1.
+        many_labels: whether `build` gives every class a sigmoid of its own, for labels `(batch, classes)` of 0, 1 and,
+            where unknown, -1. (`search` sees it by the data.)
         blocks: for each dense block the number of its layers, such as `[(2, 6), (2, 12), [12, 24], 16]`, or as text
             `"2:6 2:12 12,24 16"`.
         equal_blocks: whether all blocks have the same number of layers, as in the paper's CIFAR networks; all are then
@@ -55,6 +58,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         input_shape: ImageShape,
         classes: int,
         *,
+        many_labels: bool = False,
         blocks: str | Sequence[Values] = "1:6 1:6 1:6",
         equal_blocks: bool = False,
         growth_rate: Values = "4:24:2",
@@ -72,6 +76,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     ) -> None:
         super().__init__(name, tunable)
         self.input_shape, self.classes, self.stem = tuple(input_shape), classes, stem
+        self.many_labels = many_labels or classes == 1
         self.equal_blocks = equal_blocks
         self.blocks = [parse(values) for values in (blocks.split() if isinstance(blocks, str) else blocks)]
         if not self.blocks:
@@ -86,7 +91,8 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     def get_config(self) -> dict[str, Any]:
         """The arguments, a dict for JSON."""
         config = {**self.space(), "recipe": dataclasses.asdict(self.recipe), "steps_per_epoch": self.steps_per_epoch}
-        return {**json.loads(json.dumps(config)), "name": self.name, "tunable": self.tunable}
+        others = {"many_labels": self.many_labels, "name": self.name, "tunable": self.tunable}
+        return {**json.loads(json.dumps(config)), **others}
 
     def space(self) -> dict[str, Any]:
         """Those of the arguments that say what is searched, a dict for JSON."""
@@ -129,10 +135,11 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> DenseNetModel:
         """Builds and compiles the `DenseNet` at a point, for integer labels."""
         values = self.declare_hyperparameters(hp)
-        activation, loss = ("sigmoid", "binary") if self.classes == 1 else ("softmax", "sparse_categorical")
-        model = DenseNet(**self.network(values), classifier_activation=activation)
-        optimizer = self.recipe_at(values).optimizer(self.steps_per_epoch)
-        model.compile(optimizer, f"{loss}_crossentropy", metrics=["accuracy"])
+        recipe, labels = self.recipe_at(values), [str(number) for number in range(self.classes)]
+        task = training.Task.of_labels(labels, recipe, many=self.many_labels)
+        model = DenseNet(**self.network(values), classifier_activation=task.activation)
+        accuracy = training.KnownAccuracy() if task.many else "accuracy"
+        model.compile(recipe.optimizer(self.steps_per_epoch), task.loss, metrics=[accuracy])
         model.optimizer.build(model.trainable_variables)  # or KerasTuner would load weights without its state
         return model
 

@@ -12,8 +12,9 @@ from keras_tuner.engine.trial import TrialStatus
 
 from keras_densenet.search.progress import Watch
 from keras_densenet.search.robust import RobustOracle
+from keras_densenet.training.task import MANY, ONE, direction
 
-DIRECTIONS = {"val_accuracy": "max", "val_loss": "min"}
+OBJECTIVES = tuple(dict.fromkeys(f"val_{name}" for name in (*ONE, *MANY)))
 DRAWS = 10_000  # of points in a row that do not fit or are not new, after which none is left
 ENUMERATED = 20_000  # the most points of a space that are looked at one by one
 SAMPLED = 1_000  # points that tell the share of a larger space
@@ -42,7 +43,7 @@ class Budgeted(RobustOracle):
     Args:
         hypermodel: a `DenseNetHyperModel`.
         budget: a `Budget`.
-        objective: name of what to search for, see `DIRECTIONS`.
+        objective: name of what to search for, see `OBJECTIVES`.
         **options: of KerasTuner's oracle.
 
     Attributes:
@@ -56,12 +57,12 @@ class Budgeted(RobustOracle):
     def __init__(self, hypermodel, budget, objective="val_accuracy", **options):
         space = keras_tuner.HyperParameters()
         hypermodel.declare_hyperparameters(space)
-        if not isinstance(objective, str) or objective not in DIRECTIONS:
+        if not isinstance(objective, str) or objective not in OBJECTIVES:
             raise ValueError(
-                f"objective must be one of {', '.join(DIRECTIONS)}; the budget limits a network's cost, and the report "
+                f"objective must be one of {', '.join(OBJECTIVES)}; the budget limits a network's cost, and the report "
                 f"has Pareto fronts of both. Received: objective={objective!r}"
             )
-        objective = keras_tuner.Objective(objective, DIRECTIONS[objective])
+        objective = keras_tuner.Objective(objective, direction(objective))
         super().__init__(objective=objective, hyperparameters=space, **options)
         self.hypermodel, self.budget, self.ending = hypermodel, budget, None
         self.share = self._share()

@@ -7,6 +7,7 @@ from keras_tuner.engine.trial import TrialStatus
 from rich.progress import BarColumn, Progress, TextColumn
 
 from keras_densenet.compat.keras_tuner import Display, show_on
+from keras_densenet.training.progress import figures_told
 
 
 class Watch(Display):
@@ -92,8 +93,7 @@ class EpochBar(keras.callbacks.Callback):
         self.bar.start()
 
     def on_epoch_end(self, epoch, logs=None):
-        news = f"loss {logs['loss']:.3f}, validation accuracy {logs['val_accuracy']:.2%}"
-        self.bar.update(self.task, completed=epoch + 1, news=news)
+        self.bar.update(self.task, completed=epoch + 1, news=figures_told(logs))
 
     def on_train_end(self, logs=None):
         self.bar.stop()

@@ -9,16 +9,20 @@ from keras_densenet.family import VARIANTS
 from keras_densenet.files import written_beside
 from keras_densenet.pictures import lettering
 from keras_densenet.search.hypermodel import OF_RECIPE
+from keras_densenet.training.task import score, told
 
 COSTS = {"parameters": "trainable parameters", "macs": "MACs of an image", "ms_per_step": "ms per training step"}
-MEASURED = (
-    *("val_accuracy", "accuracy_spread", "val_loss", "best_val_accuracy", "test_accuracy"),
-    *("epochs", "ms_per_step", "peak_bytes"),
-)
 ARCHITECTURE = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "dropout_rate")
 
 
-def row(name, status, network, recipe, figures, budget):
+def measured(objective):
+    """Names of what is measured of a network in a search for an objective, the objective first."""
+    name = objective.removeprefix("val_")
+    figures = (objective, f"{name}_spread", "val_loss", f"best_{objective}", f"test_{name}")
+    return (*dict.fromkeys(figures), "epochs", "ms_per_step", "peak_bytes")
+
+
+def row(name, status, network, recipe, figures, budget, objective="val_accuracy"):
     """A line of the results, a dict.
 
     Args:
@@ -28,30 +32,32 @@ def row(name, status, network, recipe, figures, budget):
         recipe: the `Recipe` it trained with.
         figures: what `measure` gave, a dict.
         budget: a `Budget`.
+        objective: what was searched for.
     """
     point = {**{name: network[name] for name in ARCHITECTURE}, "blocks": "-".join(map(str, network["blocks"]))}
     point |= {name: getattr(recipe, name) for name in OF_RECIPE}
-    measured = {name: figures.get(name) for name in MEASURED}
-    return {"trial": name, "status": status.lower(), **point, **budget.figures(network), **measured}
+    found = {name: figures.get(name) for name in measured(objective)}
+    return {"trial": name, "status": status.lower(), **point, **budget.figures(network), **found}
 
 
-def ranked(rows):
-    """Completed rows, the best first: by accuracy on the validation images, then by loss."""
+def ranked(rows, objective="val_accuracy"):
+    """Completed rows, the best first: by the objective on the validation images, then by loss."""
     done = [row for row in rows if row["status"] == "completed"]
-    return sorted(done, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["parameters"]))
+    return sorted(done, key=lambda row: (-score(objective, row[objective]), row["val_loss"], row["parameters"]))
 
 
-def front(rows, name):
-    """The Pareto front: rows than which no other is at least as accurate and at most as costly, the cheapest first.
+def front(rows, name, objective="val_accuracy"):
+    """The Pareto front: rows than which no other is at least as good and at most as costly, the cheapest first.
 
     Args:
         rows: completed ones.
         name: of the cost, one of `COSTS`.
+        objective: what was searched for.
     """
     found, best = [], -math.inf
-    for candidate in sorted(rows, key=lambda row: (row[name], -row["val_accuracy"])):
-        if candidate["val_accuracy"] > best:
-            best = candidate["val_accuracy"]
+    for candidate in sorted(rows, key=lambda row: (row[name], -score(objective, row[objective]))):
+        if score(objective, candidate[objective]) > best:
+            best = score(objective, candidate[objective])
             found.append(candidate)
     return found
 
@@ -64,17 +70,18 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
-def table(rows, limit=None):
+def table(rows, limit=None, objective="val_accuracy"):
     """A table of the completed rows, the best first; those on the front of parameters are starred.
 
     A network is its blocks, growth rate and theta; `results.csv` has all of it.
     """
-    done = ranked(rows)
-    starred = {row["trial"] for row in front(done, "parameters")}
-    heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory", "val acc", "best", "test acc")
+    done, (value, spread, *_) = ranked(rows, objective), measured(objective)
+    best, test = f"best_{objective}", f"test_{objective.removeprefix('val_')}"
+    starred = {row["trial"] for row in front(done, "parameters", objective)}
+    heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory", *map(_spoken, (value, best, test)))
     found = Table(*heads, right=range(len(heads)))
     for row in done[:limit]:
-        spread = f" +- {row['accuracy_spread']:.2%}" if row["accuracy_spread"] is not None else ""
+        about = f" +- {told(value, row[spread])}" if row[spread] is not None else ""
         found.add_row(
             "*" if row["trial"] in starred else "",
             str(row["trial"]),
@@ -83,11 +90,14 @@ def table(rows, limit=None):
             f"{row['macs'] / 1e6:,.1f} M",
             f"{row['ms_per_step']:.0f}",
             f"{row['peak_bytes'] / 1e6:,.0f} MB" if row["peak_bytes"] else "",
-            f"{row['val_accuracy']:.2%}{spread}",
-            f"{row['best_val_accuracy']:.2%}",
-            f"{row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else "",
+            f"{told(value, row[value])}{about}",
+            *(told(value, row[name]) if row[name] is not None else "" for name in (best, test)),
         )
     return found
+
+
+def _spoken(name):
+    return name.replace("best_val_", "best_").replace("accuracy", "acc").replace("_", " ")
 
 
 def family_costs(input_shape, classes):
@@ -102,8 +112,8 @@ def family_costs(input_shape, classes):
     return found
 
 
-def draw(path, rows, references=(), family=None, title=""):
-    """Draws accuracy against parameters, MACs and time, each with its Pareto front; points have their trial's number.
+def draw(path, rows, references=(), family=None, title="", objective="val_accuracy"):
+    """Draws the objective against parameters, MACs and time, each with its Pareto front; points are trials' numbers.
 
     Args:
         path: of the picture to write.
@@ -112,26 +122,27 @@ def draw(path, rows, references=(), family=None, title=""):
         family: what `family_costs` gives; those near the trials, and the smallest, are marked by a line at their cost,
             for they have no accuracy on this data.
         title: of the picture.
+        objective: what was searched for.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    done = ranked(rows)
+    done, (value, spread, *_) = ranked(rows, objective), measured(objective)
     largest = max(row["parameters"] for row in [*done, *references])
     smallest = min((costs["parameters"] for costs in (family or {}).values()), default=0)
     near = {k: v for k, v in (family or {}).items() if v["parameters"] <= max(3 * largest, smallest)}
     figure = Figure(figsize=(16, 5), layout="constrained")
     for axes, (name, label) in zip(figure.subplots(1, 3, sharey=True), COSTS.items(), strict=True):
-        axes.scatter([r[name] for r in done], [r["val_accuracy"] for r in done], color="silver", label="trials")
-        best = front(done, name)
-        axes.plot([r[name] for r in best], [r["val_accuracy"] for r in best], "o-", color="tab:blue", label="front")
+        axes.scatter([r[name] for r in done], [r[value] for r in done], color="silver", label="trials")
+        best = front(done, name, objective)
+        axes.plot([r[name] for r in best], [r[value] for r in best], "o-", color="tab:blue", label="front")
         for row in done:
             place = {"xytext": (3, 3), "textcoords": "offset points"}
-            axes.annotate(row["trial"], (row[name], row["val_accuracy"]), fontsize=7, **place)
+            axes.annotate(row["trial"], (row[name], row[value]), fontsize=7, **place)
         for index, reference in enumerate(references):
-            point = [reference[name]], [reference["val_accuracy"]]
+            point = [reference[name]], [reference[value]]
             axes.errorbar(
-                *point, yerr=reference["accuracy_spread"], marker="*", markersize=14, color=f"C{index + 1}", ls="",
+                *point, yerr=reference[spread], marker="*", markersize=14, color=f"C{index + 1}", ls="",
                 label=reference["trial"],
             )  # fmt: skip
         for variant, costs in near.items():
@@ -146,7 +157,7 @@ def draw(path, rows, references=(), family=None, title=""):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel(label)
         axes.grid(alpha=0.3, which="both")
-    figure.axes[0].set_ylabel("accuracy on the validation images, last epoch")
+    figure.axes[0].set_ylabel(f"{value[4:].replace('_', ' ')} on the validation images, last epoch")
     figure.axes[0].legend(fontsize=8)
     (text,), family = lettering([title])
     figure.suptitle(text or "", family=family)

@@ -24,10 +24,12 @@ from keras_densenet.search.state import claim, read_json, write_json
 from keras_densenet.search.tuner import Tuner, measure
 from keras_densenet.training import Recipe
 from keras_densenet.training.plan import write_plan
+from keras_densenet.training.task import Task, told
 from keras_densenet.types import Path
 
 # Of the recipe, from the winner to its training; by the seed validation and test images are held out.
 HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise", "seed")
+LEARNED = ("loss", "gamma", "class_weights", "sampling", "monitor")  # where they are not the default, too
 
 
 def search(
@@ -40,7 +42,7 @@ def search(
     algorithm: str = "bayesian",
     trials: int | None = 20,
     executions: int = 1,
-    objective: str = "val_accuracy",
+    objective: str | None = None,
     seed: int = 1,
     overwrite: bool = False,
     compare: Sequence[str] = (),
@@ -63,7 +65,8 @@ def search(
         algorithm: one of `ALGORITHMS`.
         trials: how many. None: all that "grid" and "hyperband" have.
         executions: seeds that each point is trained with.
-        objective: "val_accuracy" or "val_loss", of the last epoch.
+        objective: what to search for, of the last epoch, as a recipe's `monitor`. Default: that of the hypermodel's
+            recipe, which by default is val_accuracy for one class and val_auroc for many labels.
         seed: of the points.
         overwrite: whether to delete a former search in the folder first.
         compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
@@ -87,6 +90,7 @@ def search(
     for name, count in (("trials", 1 if trials is None else trials), ("executions", executions)):
         check_count(name, count)
     console = console or rich.console.Console(quiet=True)
+    hypermodel, objective = _searching_for(objective, hypermodel, splits)
     compared = {name: _member(name, hypermodel, budget) for name in compare}
     place = {"directory": os.getcwd(), "data_dir": data.get("data_dir")}
     data = {name: value for name, value in data.items() if name != "data_dir"}  # other machines have another one
@@ -136,7 +140,7 @@ class Results:
             self.folder / "search.json", lambda state: (state["settings"], state.get("place") or {})
         )
         self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=self.settings["recipe"])
-        self.budget = Budget(**self.settings["budget"])
+        self.budget, self.objective = Budget(**self.settings["budget"]), self.settings["objective"]
         files = sorted(self.folder.glob("trial_*/trial.json"))
         self.trials = {file.parent.name[6:]: read_json(file, Trial.from_state) for file in files}
         gone_on = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.trials.values()}
@@ -151,7 +155,7 @@ class Results:
         Raises:
             ValueError: if no trial has completed.
         """
-        ranked = report.ranked(self.rows)
+        ranked = report.ranked(self.rows, self.objective)
         if not ranked:
             raise ValueError(f"No trial of the search in {str(self.folder)!r} has completed")
         return ranked[0]
@@ -170,12 +174,13 @@ class Results:
         best = self.best()
         self.write_csv()
         family = report.family_costs(self.hypermodel.input_shape, self.hypermodel.classes)
-        report.draw(
-            self.folder / "pareto.png", self.rows, self.references, family, name_of(self.settings["data"]["name"])
-        )
+        title = name_of(self.settings["data"]["name"])
+        report.draw(self.folder / "pareto.png", self.rows, self.references, family, title, self.objective)
         network, recipe = self.point(best)
         call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
-        figures = {name: best[name] for name in (*report.MEASURED, "parameters", "macs")}
+        learned = {name: getattr(recipe, name) for name in LEARNED}
+        changes |= {name: value for name, value in learned.items() if value != getattr(Recipe(), name)}
+        figures = {name: best[name] for name in (*report.measured(self.objective), "parameters", "macs")}
         others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
         others["budget"] = dataclasses.asdict(self.budget)
         write_plan(self.folder / "best.json", network, changes, **others)
@@ -193,15 +198,16 @@ class Results:
             limit: of lines.
         """
         call = self.write()
-        console.print(report.table(self.rows, limit))
+        console.print(report.table(self.rows, limit, self.objective))
+        spread, name = report.measured(self.objective)[1], self.objective.removeprefix("val_")
         for row in self.references:
-            accuracies = f"validation {row['val_accuracy']:.2%}, test {row['test_accuracy']:.2%}"
-            if row["accuracy_spread"] is not None:
-                accuracies += f"; validation spread {row['accuracy_spread']:.2%}"
-            console.print(f"{row['trial']}: {row['parameters']:,} parameters, {accuracies}", highlight=False)
+            figures = f"validation {told(name, row[self.objective])}, test {told(name, row[f'test_{name}'])}"
+            if row[spread] is not None:
+                figures += f"; validation spread {told(name, row[spread])}"
+            console.print(f"{row['trial']}: {row['parameters']:,} parameters, {figures}", highlight=False)
         states = [row["status"] for row in self.rows]
         count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-        console.print(f"{count}; * on the Pareto front of accuracy and parameters", highlight=False)
+        console.print(f"{count}; * on the Pareto front of {name.replace('_', ' ')} and parameters", highlight=False)
         console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
         console.print(f"{call}\n{self.command()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -216,7 +222,7 @@ class Results:
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
         status = "continued" if gone_on else trial.status
-        return report.row(trial.trial_id, status, network, recipe, figures, self.budget)
+        return report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
 
 
 def _confirm(results, compared, splits, executions, confirm, console):
@@ -234,8 +240,20 @@ def _confirm(results, compared, splits, executions, confirm, console):
             continue
         console.print(f"with {seeds} new seed{'s' * (seeds > 1)}: {title}", highlight=False)
         figures = measure(network, recipe, splits, results.settings["data"]["name"], folder, seeds)
-        row = report.row(title, "COMPARED", network, recipe, figures, results.budget)
+        row = report.row(title, "COMPARED", network, recipe, figures, results.budget, results.objective)
         write_json(folder / "figures.json", row)
+
+
+def _searching_for(objective, hypermodel, splits):
+    """The hypermodel whose recipe monitors the objective, and the objective's name."""
+    recipe = dataclasses.replace(hypermodel.recipe, monitor=objective or hypermodel.recipe.monitor)
+    objective, default = (
+        Task.of_data(splits, each).monitor for each in (recipe, dataclasses.replace(recipe, monitor=None))
+    )
+    recipe = dataclasses.replace(recipe, monitor=None if objective == default else objective)
+    if recipe != hypermodel.recipe:
+        hypermodel = type(hypermodel)(**{**hypermodel.get_config(), "recipe": recipe})
+    return hypermodel, objective
 
 
 def _member(name, hypermodel, budget):

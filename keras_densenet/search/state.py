@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
+from keras_densenet.training.recipe import completed
 
 
 @contextlib.contextmanager
@@ -90,7 +91,10 @@ def _empty(folder, last):
 def _checked(record, settings):
     """What `search.json` holds, if the settings are its own."""
     state = read_json(record, lambda state: {name: state[name] for name in ("settings", "versions")})
-    if changed := changes(state["settings"], settings):
+    before = dict(state["settings"])
+    if "recipe" in before:
+        before["recipe"] = completed(before["recipe"])
+    if changed := changes(before, settings):
         raise ValueError(
             f"{str(record.parent)!r} holds a search with other settings ({changed}): give another folder or "
             "overwrite it"

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import gc
 import pathlib
 import statistics
@@ -17,6 +18,7 @@ from keras_densenet.data import training_steps
 from keras_densenet.memory import given_back
 from keras_densenet.search.cluster import RobustTuner
 from keras_densenet.training.folder import FolderInUse
+from keras_densenet.training.task import Task, score
 
 LEAVING = 300  # seconds that a worker has to leave a trial which was given to another one
 
@@ -86,11 +88,13 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
         callbacks: Keras callbacks.
 
     Returns:
-        A dict of floats, means over the seeds: val_accuracy, val_loss (of the last epoch), best_val_accuracy (of the
-        best one), accuracy_spread (standard deviation of val_accuracy), epochs, ms_per_step (median of the epochs, the
-        first left out), peak_bytes (most that TensorFlow had allocated; only of a run that trained just now) and, for
-        a run that has ended, test_accuracy.
+        A dict of floats, means over the seeds: what the recipe monitors, such as val_accuracy, and val_loss (of the
+        last epoch), best_val_accuracy (of the best one), accuracy_spread (standard deviation), epochs, ms_per_step
+        (median of the epochs, the first left out), peak_bytes (most that TensorFlow had allocated; only of a run that
+        trained just now) and, for a run that has ended, test_accuracy.
     """
+    monitor = Task.of_data(splits, recipe).monitor
+    what = monitor.removeprefix("val_")
     network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
     found = []
     for execution in range(executions):
@@ -101,20 +105,20 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
             state = _train(network, data, splits, seeded, run, callbacks, until=until)
         with open(run / "history.csv", newline="") as file:
             history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        figures = {name: history[-1][name] for name in ("val_accuracy", "val_loss")}
-        figures["best_val_accuracy"] = max(row["val_accuracy"] for row in history)
+        figures = {name: history[-1][name] for name in (monitor, "val_loss")}
+        figures[f"best_{monitor}"] = max((row[monitor] for row in history), key=functools.partial(score, monitor))
         figures["epochs"] = float(len(history))
         seconds = statistics.median(row["seconds"] for row in history[1:] or history)
         figures["ms_per_step"] = 1000 * seconds / (training_steps(splits.train, recipe.batch_size) * recipe.accumulate)
         if (peak := _allocated("peak")) is not None and peak > before:
             figures["peak_bytes"] = float(peak - before)
         if "test" in state:
-            figures["test_accuracy"] = state["test"]["accuracy"]
+            figures[f"test_{what}"] = state["test"][what]
         found.append(figures)
     common = [name for name in found[0] if all(name in figures for figures in found)]
     means = {name: statistics.fmean(figures[name] for figures in found) for name in common}
     if executions > 1:
-        means["accuracy_spread"] = statistics.stdev(figures["val_accuracy"] for figures in found)
+        means[f"{what}_spread"] = statistics.stdev(figures[monitor] for figures in found)
     return means
 
 

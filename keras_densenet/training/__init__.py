@@ -7,17 +7,23 @@ from keras_densenet.lazy import exports
 if TYPE_CHECKING:
     from keras_densenet.training.evaluation import Evaluation, evaluate, predict
     from keras_densenet.training.folder import load_model, load_record, model_file
+    from keras_densenet.training.losses import BinaryCrossentropy, CategoricalCrossentropy, KnownAccuracy
     from keras_densenet.training.recipe import RECIPES, Recipe
     from keras_densenet.training.run import Terminated, train
     from keras_densenet.training.strategy import make_strategy, uses_xla
+    from keras_densenet.training.task import Task
     from keras_densenet.training.transfer import fine_tune, freeze
 else:
     __getattr__, __dir__ = exports(__name__)
 
 __all__ = [
     "RECIPES",
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
     "Evaluation",
+    "KnownAccuracy",
     "Recipe",
+    "Task",
     "Terminated",
     "evaluate",
     "fine_tune",

@@ -5,13 +5,15 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_densenet.architecture import Architecture
 from keras_densenet.data import mean_and_std
 from keras_densenet.layers import Preprocess
 from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.training import transfer
+from keras_densenet.weights.catalogue import find
 
 
-def build(network, splits, recipe, updates, weights=None, freeze=None, constructor=DenseNet):
+def build(network, splits, recipe, updates, task, weights=None, freeze=None, constructor=DenseNet):
     """Builds the network behind a layer that normalises pixels, and compiles it with the recipe's optimizer.
 
     Args:
@@ -19,6 +21,7 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
         splits: `Splits`.
         recipe: a `Recipe`.
         updates: of an epoch.
+        task: the `Task`.
         weights: whatever `DenseNet` takes; the classifier is then a new one.
         freeze: the last stage to leave untrained.
         constructor: what `network` are arguments of.
@@ -27,26 +30,35 @@ def build(network, splits, recipe, updates, weights=None, freeze=None, construct
         A compiled `DenseNetModel` from pixels in 0..255 to probabilities, its optimizer built.
     """
     keras.utils.set_random_seed(recipe.seed)
-    mode = recipe.normalise
-    if mode == "data":
-        mean, std = mean_and_std(splits.train)
-        mode = {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
+    mode = _normalisation(network, splits.train, recipe, weights)
     with dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
         normalise = Preprocess(mode, name="preprocess")
-        classes = len(splits.labels)
+        classes, ending = len(splits.labels), {"classifier_activation": task.activation} if task.many else {}
         if weights is None:
-            model = constructor(**network, input_tensor=normalise(image), classes=classes)
+            model = constructor(**network, input_tensor=normalise(image), classes=classes, **ending)
         else:
             backbone = constructor(**network, input_tensor=normalise(image), include_top=False, weights=weights)
-            model = backbone.reset_classifier(classes)
+            model = backbone.reset_classifier(classes, **ending)
         if isinstance(model, DenseNetModel):
             model.labels, model.framing = splits.labels, splits.framing or model.framing
         if freeze is not None:
             transfer.freeze(model, freeze)
-        model.compile(recipe.optimizer(updates), "categorical_crossentropy")
+        model.compile(recipe.optimizer(updates), task.loss)
         model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _normalisation(network, split, recipe, weights):
+    """The `mode` of `Preprocess`: what published weights need where the recipe has no word for it, or its own."""
+    plan = Architecture.plan(**network, include_top=False, input_shape=split.images.shape[1:]) if weights else None
+    checkpoint = plan and find(weights, plan)
+    if checkpoint and (recipe.normalise == "data" or not isinstance(checkpoint.preprocessing, str)):
+        return checkpoint.preprocessing
+    if recipe.normalise != "data":
+        return recipe.normalise
+    mean, std = mean_and_std(split)
+    return {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
 
 
 @contextlib.contextmanager

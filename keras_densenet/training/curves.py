@@ -6,19 +6,21 @@ from keras_densenet.pictures import lettering, new_figure
 
 
 def draw_curves(rows, path):
-    """Draws loss and accuracy over the epochs.
+    """Draws loss, accuracy and what else was validated over the epochs.
 
     Args:
         rows: a dict of floats per epoch, as in `history.csv`.
         path: of the picture to write.
     """
     epochs = [row["epoch"] for row in rows]
-    figure = new_figure(10, 4)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    names = [name.removeprefix("val_") for name in rows[-1] if name.startswith("val_")]
+    figure = new_figure(5 * len(names), 4)
+    for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
-            axes.plot(epochs, [row[column] for row in rows], label=label)
+            if column in rows[-1]:
+                axes.plot(epochs, [row[column] for row in rows], label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
+        axes.set_ylabel(name.replace("_", " "))
         axes.grid(alpha=0.3)
     figure.axes[0].set_yscale("log")
     figure.axes[0].legend()

@@ -1,5 +1,6 @@
 """A run's folder: what it holds, and how it outlives its process."""
 
+import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -17,8 +18,9 @@ import tensorflow as tf
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
 from keras_densenet.models.flat import known_preprocessing
+from keras_densenet.training import losses, optimizer  # noqa: F401, whose classes checkpoints name
 from keras_densenet.training.curves import draw_curves
-from keras_densenet.training.optimizer import PaperSGD  # noqa: F401, which checkpoints name
+from keras_densenet.training.recipe import completed
 from keras_densenet.types import Path
 
 
@@ -53,7 +55,8 @@ class RunFolder:
     """
 
     def __init__(self, path, writes=True):
-        self.path, self.writes = pathlib.Path(path), writes
+        self.path, self.writes, self.copy = pathlib.Path(path), writes, None
+        self._writer, self._writing = concurrent.futures.ThreadPoolExecutor(1), None
         self._lock = contextlib.ExitStack()
         if not writes:
             return
@@ -84,22 +87,26 @@ class RunFolder:
             state["versions"] = versions
             self.write_state(state)
             return state
-        before, now = state.get("arguments") or {}, {**arguments, "classes": dict(enumerate(labels)), "images": images}
+        before, recorded = dict(state.get("arguments") or {}), state.get("images", images)
+        images = {name: value for name, value in images.items() if name in recorded}
+        now = {**arguments, "classes": dict(enumerate(labels)), "images": images}
         epochs = before.get("recipe", {}).get("epochs", math.inf)
+        before["recipe"] = completed(before.get("recipe", {}))
         longer = "test" in state and arguments["recipe"]["epochs"] > epochs
         if longer:
             before["recipe"]["epochs"] = arguments["recipe"]["epochs"]
-        before = {**before, "classes": dict(enumerate(state["labels"])), "images": state.get("images", images)}
+        before = {**before, "classes": dict(enumerate(state["labels"])), "images": recorded}
         if changed := changes(before, now):
             raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
         if longer:
-            self._lengthen(state)
+            self._lengthen(state, arguments)
         return state
 
-    def _lengthen(self, state):
+    def _lengthen(self, state, arguments):
         if not (self.path / "checkpoint.keras").exists():
             raise ValueError(f"{str(self.path)!r} holds no checkpoint to go on from: give another --out")
         del state["test"]
+        state["arguments"] = arguments
         self.write_state(state)
 
     def write_state(self, state):
@@ -107,19 +114,51 @@ class RunFolder:
         self._write("run.json", lambda path: path.write_text(json.dumps(state, indent=2) + "\n"))
 
     def save_checkpoint(self, model, progress):
-        """Writes `history.csv`, then the checkpoint, which is what counts."""
+        """Writes `history.csv`, then the checkpoint, which is what counts; with a copy, while training goes on.
 
+        An error in that is raised by whatever waits for it: the next checkpoint, what reads this one, or `close`.
+        """
+        if not self.writes:
+            return
+        self.wait()
+        state = dataclasses.asdict(progress)
+        if self.copy is None:
+            self._write_checkpoint(model, state)
+            return
+        values = [variable.numpy() for variable in _variables(model)]
+        self._writing = self._writer.submit(self._write_copy, values, state)
+
+    def copy_checkpoint(self):
+        """Makes the copy of the model that is written while the model itself changes: in the memory of the CPU."""
+        if self.writes:
+            with tf.device("CPU"):
+                self.copy = self.load_checkpoint()
+
+    def wait(self):
+        """Waits until what is being written is there."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_copy(self, values, state):
+        with tf.device("CPU"):
+            for variable, value in zip(_variables(self.copy), values, strict=True):
+                variable.assign(value)
+            self._write_checkpoint(self.copy, state)
+
+    def _write_checkpoint(self, model, state):
         def write(path):
             model.save(path)
             with zipfile.ZipFile(path, "a") as archive:
-                archive.writestr(_PROGRESS, json.dumps(dataclasses.asdict(progress)))
+                archive.writestr(_PROGRESS, json.dumps(state))
 
-        if progress.history:
-            self._write("history.csv", lambda path: _write_csv(path, progress.history))
+        if history := state["history"]:
+            self._write("history.csv", lambda path: _write_csv(path, history))
         self._write("checkpoint.keras", write)
 
     def read_progress(self):
         """The `Progress` of the checkpoint; None where there is none yet."""
+        self.wait()
         path = self.path / "checkpoint.keras"
         if not path.exists():
             return None
@@ -128,6 +167,7 @@ class RunFolder:
 
     def load_checkpoint(self):
         """The compiled model of the checkpoint."""
+        self.wait()
         return keras.models.load_model(self.path / "checkpoint.keras")
 
     def check_space(self):
@@ -151,8 +191,12 @@ class RunFolder:
         self.write_state(state)
 
     def close(self):
-        """Lets other processes train in the folder."""
-        self._lock.close()
+        """Waits for what is being written, and lets other processes train in the folder."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._lock.close()
 
     def _write(self, name, write):
         if self.writes:
@@ -161,6 +205,10 @@ class RunFolder:
 
 
 _PROGRESS = "progress.json"
+
+
+def _variables(model):
+    return [*model.variables, *model.optimizer.variables]
 
 
 def read_json(path):

@@ -6,18 +6,45 @@ to the batch, which an exact continuation needs.
 
 import contextlib
 import functools
+import math
+import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.training.metrics import summary
 from keras_densenet.training.strategy import sum_over_replicas
+
+STEPS, SECONDS = 10, 0.5  # after which what is on the device is fetched
 
 
 def figures(sums):
-    """Loss and accuracy of an image, a dict, from what `Loop.train` returns."""
-    loss, hits, images, _ = map(float, sums)
-    return {"loss": loss / images, "accuracy": hits / images}
+    """Loss and accuracy of a label that is known, a dict, from sums that `Loop.train` returned."""
+    loss, right, labels, _ = map(float, sums)
+    return {"loss": loss / labels, "accuracy": right / labels} if labels else {"loss": 0.0, "accuracy": 0.0}
+
+
+class Window:
+    """The sums of the last steps, which stay on the device until they are fetched together.
+
+    So the device need not wait for this process after every step. The first step is a window by itself.
+
+    Args:
+        alone: whether no other process has to fetch at the same steps, and so the clock counts, too.
+    """
+
+    def __init__(self, alone):
+        self.sums, self.alone, self.fetched = [], alone, -math.inf
+
+    def is_full(self):
+        """Whether to fetch now."""
+        late = time.monotonic() - self.fetched > SECONDS
+        return len(self.sums) == STEPS or (late and (self.alone or self.fetched < 0))
+
+    def fetch(self):
+        """The sums since the last time, float64 `(steps, 4)`."""
+        sums, self.sums, self.fetched = tf.stack(self.sums).numpy().astype("float64"), [], time.monotonic()
+        return sums
 
 
 class Loop:
@@ -27,11 +54,11 @@ class Loop:
         model: a compiled model with probabilities as output, made in the strategy's scope.
         strategy: a `tf.distribute.Strategy`.
         xla: whether to compile the steps with XLA.
-        label_smoothing: share of a training label that is given to all classes alike.
+        task: the `Task`.
     """
 
-    def __init__(self, model, strategy, xla, label_smoothing=0.0):
-        self.model, self.strategy, self.label_smoothing = model, strategy, label_smoothing
+    def __init__(self, model, strategy, xla, task):
+        self.model, self.strategy, self.task = model, strategy, task
         compiled = functools.partial(tf.function, autograph=False, jit_compile=xla)
         self._train = compiled(self._train_on_replicas)
         self._evaluate = compiled(self._evaluate_on_replicas)
@@ -45,13 +72,25 @@ class Loop:
             stop: whether this process has been told to stop.
 
         Returns:
-            Sums over the global batch, an array: loss, hits, images, and how many replicas have been told to stop.
+            Sums over the global batch, a tensor: losses, right answers and number of the labels that are known, and how
+            many replicas have been told to stop.
         """
-        return self._train(images, labels, tf.constant(float(stop))).numpy()
+        return self._train(images, labels, tf.constant(float(stop)))
 
     def evaluate(self, batches):
-        """Loss and accuracy, a dict; `batches` of `(images, labels, weights)` are what `distributed` gives."""
-        return figures(sum(self._evaluate(*batch).numpy().astype("float64") for batch in batches))
+        """The task's figures, a dict; `batches` of `(images, labels, weights)` are what `distributed` gives."""
+        total, seen, further = np.zeros(4), [], self.task.metrics[1:]
+        for batch in batches:
+            sums, *predicted = self._evaluate(*batch)
+            total += sums.numpy()
+            if further:
+                labels, outputs, weights = (self.strategy.gather(part, 0).numpy() for part in predicted)
+                seen.append((labels[weights > 0], outputs[weights > 0]))
+        found = figures(total)
+        if further:
+            means = summary(*map(np.concatenate, zip(*seen, strict=True)))
+            found |= {name: means[name] for name in further}
+        return found
 
     def _train_on_replicas(self, images, labels, stop):
         model, optimizer = self.model, self.model.optimizer
@@ -59,22 +98,27 @@ class Loop:
         def step(images, labels):
             with tf.GradientTape() as tape:
                 outputs = model(images, training=True)
-                losses = _cross_entropy(labels, outputs, self.label_smoothing)
-                loss = optimizer.scale_loss(tf.reduce_mean(losses) / self.strategy.num_replicas_in_sync)
+                losses, right, counts = self.task.loss.totals(labels, outputs)
+                known = sum_over_replicas(tf.reduce_sum(counts))
+                loss = optimizer.scale_loss(tf.reduce_sum(losses) / tf.maximum(known, 1))
             optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-            return _sums(losses, labels, outputs, tf.ones_like(losses), stop)
+            return _sums(losses, right, counts, stop)
 
-        return self._run(step, images, labels)
+        return self._first(self.strategy.run(step, (images, labels)))
 
     def _evaluate_on_replicas(self, images, labels, weights):
+        loss = self.task.validation_loss
+
         def step(images, labels, weights):
-            outputs = self.model(images, training=False)
-            return _sums(_cross_entropy(labels, outputs), labels, outputs, weights)
+            outputs = tf.convert_to_tensor(self.model(images, training=False))
+            sums = _sums(*(part * weights for part in loss.totals(labels, outputs)))
+            return sums, tf.cast(labels, tf.int32), outputs, weights  # int8 cannot be gathered
 
-        return self._run(step, images, labels, weights)
+        sums, *predicted = self.strategy.run(step, (images, labels, weights))
+        return self._first(sums), *predicted
 
-    def _run(self, step, *batch):
-        return self.strategy.experimental_local_results(self.strategy.run(step, batch))[0]
+    def _first(self, sums):
+        return self.strategy.experimental_local_results(sums)[0]
 
     def average_statistics(self):
         """Gives every replica the mean of all replicas' moving statistics."""
@@ -112,14 +156,6 @@ class Loop:
                 variable.assign(value)
 
 
-def _cross_entropy(labels, outputs, smoothing=0.0):
-    outputs = tf.convert_to_tensor(outputs)
-    labels = labels if labels.shape.rank == 2 else tf.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
-    return keras.losses.categorical_crossentropy(labels, outputs, label_smoothing=smoothing)
-
-
-def _sums(losses, labels, outputs, weights, stop=0.0):
-    truth = tf.argmax(labels, -1) if labels.shape.rank == 2 else tf.cast(labels, tf.int64)
-    hits = tf.cast(tf.argmax(outputs, -1) == truth, weights.dtype)
-    sums = [tf.reduce_sum(values * weights) for values in (losses, hits, tf.ones_like(weights))]
+def _sums(losses, right, counts, stop=0.0):
+    sums = [tf.reduce_sum(tf.cast(values, tf.float32)) for values in (losses, right, counts)]
     return sum_over_replicas(tf.stack([*sums, tf.convert_to_tensor(stop)]))

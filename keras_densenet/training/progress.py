@@ -5,9 +5,11 @@ import time
 import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keras_densenet.training.task import told
+
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar for the running epoch with loss, accuracy and images per second, and a line for each finished one.
+    """A bar for the running epoch with its figures and images per second, and a line for each finished one.
 
     Args:
         console: a `rich.console.Console`.
@@ -50,7 +52,7 @@ class ProgressBar(keras.callbacks.Callback):
             self.started = time.perf_counter()
         else:
             self.images += self.batch_size
-        self.bar.update(self.task, completed=batch + 1, news=f"{_figures(logs)}  {self.rate():,.0f} images/s")
+        self.bar.update(self.task, completed=batch + 1, news=f"{figures_told(logs)}  {self.rate():,.0f} images/s")
 
     def rate(self):
         """Images per second of training in this epoch."""
@@ -63,13 +65,17 @@ class ProgressBar(keras.callbacks.Callback):
             self.bar.update(self.task, news="validating ...")
 
     def on_epoch_end(self, epoch, logs=None):
-        line = f"epoch {epoch + 1:3d}/{self.params['epochs']}  {_figures(logs)}  {self.epoch_rate:,.0f} images/s"
+        line = f"epoch {epoch + 1:3d}/{self.params['epochs']}  {figures_told(logs)}  {self.epoch_rate:,.0f} images/s"
         self.console.print(line, highlight=False)
 
     def on_train_end(self, logs=None):
         self.bar.stop()
 
 
-def _figures(logs):
-    text = f"loss {logs['loss']:.4f} acc {logs['accuracy']:.2%}"
-    return text + (f"  val loss {logs['val_loss']:.4f} acc {logs['val_accuracy']:.2%}" if "val_loss" in logs else "")
+def figures_told(logs):
+    """Figures of training and validation in a line."""
+    parts = {"": [], "  val ": []}
+    for name in sorted(logs, key=lambda name: "loss" not in name):  # Keras sorts them by the alphabet
+        short = name.removeprefix("val_")
+        parts["" if short == name else "  val "].append(f"{short.replace('_', ' ')} {told(name, logs[name])}")
+    return "".join(f"{which}{' '.join(figures)}" for which, figures in parts.items() if figures)

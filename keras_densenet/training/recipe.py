@@ -1,6 +1,9 @@
 """How a network is trained, as data."""
 
+import csv
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from keras_densenet.data.variation import Augmentation
@@ -16,11 +19,13 @@ _NORMALISATIONS = ("data", "torch", "caffe", "unit")
 _RULES = {
     "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
     "be positive": (lambda value: value > 0, ("learning_rate",)),
-    "not be negative": (lambda value: value >= 0, ("warmup_epochs", "weight_decay", "seed")),
+    "not be negative": (lambda value: value >= 0, ("warmup_epochs", "weight_decay", "gamma", "patience", "seed")),
     "be in [0, 1)": (lambda value: 0 <= value < 1, ("momentum", "label_smoothing", "ema")),
     "be in [0, 1) or None": (lambda value: value is None or 0 <= value < 1, ("dropout_rate",)),
     "rise, all in (0, 1)": (lambda value: list(value) == sorted(value) and all(0 < m < 1 for m in value), ("drops",)),
     "be cosine or steps": (("cosine", "steps").__contains__, ("schedule",)),
+    "be cross_entropy or focal": (("cross_entropy", "focal").__contains__, ("loss",)),
+    "be shuffled or balanced": (("shuffled", "balanced").__contains__, ("sampling",)),
     f"be one of {', '.join(_POLICIES)}": (_POLICIES.__contains__, ("mixed_precision",)),
     f"be one of {', '.join(_NORMALISATIONS)}": (_NORMALISATIONS.__contains__, ("normalise",)),
 }
@@ -44,6 +49,12 @@ class Recipe:
     warmup_epochs: Annotated[float, "With cosine: epochs in which the learning rate rises from 0."] = 0.0
     momentum: Annotated[float, "Nesterov momentum."] = 0.9
     weight_decay: Annotated[float, "L2 decay of all trainable weights, as part of the gradient."] = 1e-4
+    loss: Annotated[str, "cross_entropy or focal; of many labels, each by itself."] = "cross_entropy"
+    gamma: Annotated[float, "With focal: how much less counts what is nearly right."] = 2.0
+    class_weights: Annotated[
+        str | dict[str, float], "none, balanced, or a CSV file of label,weight: what a label counts where it is there."
+    ] = "none"
+    sampling: Annotated[str, "shuffled, or balanced: every class as often as the others."] = "shuffled"
     label_smoothing: Annotated[float, "Share of a label that is given to all classes alike."] = 0.0
     ema: Annotated[float, "Decay of a moving average of the weights, which becomes the result; 0 for none."] = 0.0
     accumulate: Annotated[int, "Parts in which the images of an update pass, to save memory."] = 1
@@ -53,13 +64,20 @@ class Recipe:
     randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
     mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
     cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
-    normalise: Annotated[str, "Of pixels: by the data, or as published weights need it, torch, caffe or unit."] = "data"
+    normalise: Annotated[
+        str, "Of pixels: torch, caffe, unit, or data: by the data, or as published weights need it."
+    ] = "data"
+    monitor: Annotated[
+        str | None, "What makes an epoch the best, such as val_loss. Default: val_accuracy; of many labels val_auroc."
+    ] = None
+    patience: Annotated[int, "Epochs without a better one after which the run ends; 0 for none."] = 0
     dropout_rate: Annotated[float | None, "After every convolution. Default: 0.2 without augmentation, else 0."] = None
     xla: Annotated[bool | None, "Compile with XLA. Default: wherever that works."] = None
     seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0
 
     def __post_init__(self):
         object.__setattr__(self, "drops", tuple(self.drops))  # a list where it comes from a file
+        object.__setattr__(self, "class_weights", _table(self.class_weights))
         for rule, (holds, names) in _RULES.items():
             for name in names:
                 if not holds(value := getattr(self, name)):
@@ -98,6 +116,8 @@ class Recipe:
         if schedule != self.schedule:
             changes = {"warmup_epochs": 0.0, "drops": DROPS if schedule == "steps" else (), **changes}
         recipe = dataclasses.replace(self, **changes)
+        if "gamma" in changes and recipe.loss != "focal":
+            raise ValueError(f'gamma must come with loss="focal". Received: gamma={recipe.gamma}')
         if changes.get("warmup_epochs", 0) >= recipe.epochs:
             raise ValueError(
                 f"warmup_epochs must be less than epochs={recipe.epochs}. "
@@ -142,6 +162,31 @@ class Recipe:
             ema_momentum=self.ema ** (1 / self.accumulate) or 0.99,
             gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None,
         )
+
+
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's fields from a JSON file, with the defaults of those that there were not when it was written."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    return {**defaults, "drops": [], **fields}
+
+
+def _table(weights):
+    """Class weights as a word or a dict of floats, read from a file where they are its path."""
+    if weights in ("none", "balanced"):
+        return weights
+    try:
+        if not isinstance(weights, dict):
+            with open(weights, newline="", encoding="utf-8") as file:
+                weights = dict(csv.reader(file))
+        found = {str(label): float(weight) for label, weight in weights.items()}
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            "class_weights must be none, balanced, a dict of label to weight, or a CSV file with a label and its "
+            f"weight in each line. Received: class_weights={weights!r} ({error})"
+        ) from None
+    if not found or not all(math.isfinite(weight) and weight > 0 for weight in found.values()):
+        raise ValueError(f"class_weights must be positive numbers. Received: class_weights={found}")
+    return found
 
 
 _STEPS: dict[str, Any] = {"schedule": "steps", "drops": DROPS}

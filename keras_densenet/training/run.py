@@ -11,15 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_densenet.data import Splits, evaluation_batches, training_steps, training_stream
 from keras_densenet.models import DenseNet
 from keras_densenet.training.build import build, dtype_policy
 from keras_densenet.training.folder import Progress, RunFolder
-from keras_densenet.training.loop import Loop, figures
+from keras_densenet.training.loop import Loop, Window, figures
 from keras_densenet.training.recipe import Recipe
-from keras_densenet.training.strategy import check_same_place, distributed, is_chief, lost_worker_told, uses_xla
+from keras_densenet.training.strategy import (
+    check_same_place,
+    distributed,
+    is_alone,
+    is_chief,
+    lost_worker_told,
+    uses_xla,
+)
+from keras_densenet.training.task import Task
 from keras_densenet.types import Path
 
 
@@ -43,10 +52,11 @@ def train(
     """Trains a network, or goes on with the run that `folder` holds.
 
     The folder gets `run.json` (arguments, data, versions, results), `history.csv`, `curves.png`, `model.keras` (the
-    last epoch's, as in the paper), `best.keras` (of the epoch that is best on the validation images); both take pixels
-    in 0..255; and `checkpoint.keras`. A run that was killed goes on from its last finished epoch, and ends as if it had
-    not been killed. SIGTERM and SIGINT let it finish the step it is in, or the validation, and save it there; a second
-    SIGINT does not wait.
+    last epoch's, as in the paper), `best.keras` (of the epoch that is best on the validation images, by what the recipe
+    monitors); both take pixels in 0..255; and `checkpoint.keras`, which is written while training goes on. A run that
+    was killed goes on from its last finished epoch, and ends as if it had not been killed. SIGTERM and SIGINT let it
+    finish the step it is in (of many workers, up to ten), or the validation, and save it there; a second SIGINT does
+    not wait.
 
     A run that has ended goes on if it is called with more epochs. The schedule is then laid out over all of them, and
     the new ones follow their part of it: the cosine rises to where the longer one would be and falls to 0 again. So the
@@ -55,10 +65,11 @@ def train(
     Args:
         network: a dict of `DenseNet` arguments without input, classes and dropout.
         data: name of the data set, for `run.json`.
-        splits: its `Splits`.
+        splits: its `Splits`, of one class an image or many labels.
         recipe: a `Recipe`.
         folder: of the run. Many workers share it; the chief writes.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. What they get after a batch are the epoch's figures when they were last
+            fetched from the device, ten steps or half a second ago at most.
         strategy: what `make_strategy` gave. Default: one device.
         weights: to start from, whatever `DenseNet` takes; the classifier is new.
         freeze: the last stage to leave untrained.
@@ -66,18 +77,20 @@ def train(
         until: the epoch to pause after, which is not the run's end: called again, it goes on.
 
     Returns:
-        What `run.json` holds, a dict; "test" has loss and accuracy on the test images, once the run has ended.
+        What `run.json` holds, a dict; "test" has loss, accuracy and the task's other figures on the test images, once
+        the run has ended.
 
     Raises:
-        ValueError: if the folder holds a run with other arguments or other data, a batch is larger than the training
-            images or cannot be shared out, or XLA is asked for where it cannot be.
+        ValueError: if the folder holds a run with other arguments or other data, the recipe asks for what the data's
+            labels do not allow, a batch is larger than the training images or cannot be shared out, or XLA is asked for
+            where it cannot be.
         OSError: if the folder cannot be written to, or its disk is too small.
         RuntimeError: if the loss stops being a number.
         ConnectionError: if another worker is lost.
         Terminated: after SIGTERM.
         KeyboardInterrupt: after SIGINT.
     """
-    strategy = strategy or tf.distribute.get_strategy()
+    strategy, task = strategy or tf.distribute.get_strategy(), Task.of_data(splits, recipe)
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)
     steps = updates * recipe.accumulate
     arguments = {
@@ -90,6 +103,8 @@ def train(
     }
     counts = {name: len(getattr(splits, name).labels) for name in ("train", "validation", "test")}
     images = {**counts, "shape": splits.train.images.shape[1:]}
+    if held_out := getattr(splits, "held_out", None):
+        images["held_out"] = held_out
     arguments, images = json.loads(json.dumps([arguments, images]))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
         state = run.claim(arguments, splits.labels, images, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
@@ -103,16 +118,19 @@ def train(
                     model = run.load_checkpoint()
                 model.optimizer.learning_rate = recipe.learning_rates(steps)  # of all epochs, where they became more
             else:
-                model = build(arguments["network"], splits, recipe, updates, weights, freeze, constructor)
+                model = build(arguments["network"], splits, recipe, updates, task, weights, freeze, constructor)
         if not progress:
             progress = Progress()
             run.save_checkpoint(model, progress)
+        with dtype_policy(recipe.mixed_precision):
+            run.copy_checkpoint()
         run.check_space()
-        loop = Loop(model, strategy, xla, recipe.label_smoothing)
+        loop = Loop(model, strategy, xla, task)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
         last = min(recipe.epochs, until or recipe.epochs)
         progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last)
-        if progress.epoch < recipe.epochs and not model.stop_training:
+        over = model.stop_training or task.is_over(progress.history, recipe.patience)
+        if progress.epoch < recipe.epochs and not over:
             return state
         with loop.averaged_weights():
             run.save_model(model, "model.keras")
@@ -124,7 +142,7 @@ def train(
 
 def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
     """The epochs that are left until the `last` -> the `Progress` at their end."""
-    model = loop.model
+    model, task = loop.model, loop.task
     model.stop_training = False
     stream = iter(_stream(splits, recipe, loop.strategy, progress))
     validation = _evaluation(splits.validation, recipe, loop.strategy)
@@ -132,7 +150,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals_noticed())
         stack.callback(callbacks.on_train_end)
-        while progress.epoch < last and not model.stop_training:
+        while progress.epoch < last and not (model.stop_training or task.is_over(progress.history, recipe.patience)):
             callbacks.on_epoch_begin(progress.epoch)
             _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop)
             with loop.averaged_weights():
@@ -140,7 +158,7 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
                 validated = loop.evaluate(validation)
                 row = {**figures(progress.sums), **{f"val_{name}": value for name, value in validated.items()}}
                 callbacks.on_test_end(validated)
-                if all(_rank(row) > _rank(other) for other in progress.history):
+                if task.is_best(row, progress.history):
                     run.save_model(model, "best.keras")
             history = [*progress.history, {"epoch": progress.epoch + 1, **row, "seconds": round(progress.seconds, 3)}]
             progress = Progress(progress.epoch + 1, history=history)
@@ -152,27 +170,35 @@ def _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last):
 def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
     """The steps of an epoch that are left; `progress` moves with them."""
     loop.start_dropout(recipe.seed, progress.epoch, progress.step)
-    started = time.perf_counter() - progress.seconds
+    started, window = time.perf_counter() - progress.seconds, Window(is_alone(loop.strategy))
+    told = False  # this process to stop, or another one
     while progress.step < steps:
         callbacks.on_train_batch_begin(progress.step)
-        sums = loop.train(*next(stream), stop=bool(stop))
-        progress.step, progress.seconds = progress.step + 1, time.perf_counter() - started
-        progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
-        if not math.isfinite(sums[0]):
-            raise RuntimeError(
-                f"The loss became {sums[0]} in batch {progress.step} of {steps} of epoch {progress.epoch + 1}: try a "
-                f"lower learning rate. Received: learning_rate={recipe.learning_rate}"
-            )
+        window.sums.append(loop.train(*next(stream), stop=bool(stop)))
+        told = told or (window.alone and bool(stop))
+        progress.step += 1
+        if told or window.is_full() or progress.step == steps:
+            sums = window.fetch()
+            _check_losses(sums[:, 0], progress, steps, recipe)
+            progress.sums = [*map(float, sum(sums, start=np.array(progress.sums)))]
+            told = told or sums[:, 3].any()
+        progress.seconds = time.perf_counter() - started
         callbacks.on_train_batch_end(progress.step - 1, figures(progress.sums))
-        if sums[3]:
+        if told:
             loop.average_statistics()
             run.save_checkpoint(loop.model, progress)
             raise _ending(stop)
     loop.average_statistics()
 
 
-def _rank(row):
-    return row["val_accuracy"], -row["val_loss"]
+def _check_losses(losses, progress, steps, recipe):
+    """Raises RuntimeError if one of the last steps' losses is no number."""
+    for batch, loss in enumerate(losses, progress.step - len(losses) + 1):
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"The loss became {loss} in batch {batch} of {steps} of epoch {progress.epoch + 1}: try a lower "
+                f"learning rate. Received: learning_rate={recipe.learning_rate}"
+            )
 
 
 def _stream(splits, recipe, strategy, progress):
@@ -185,6 +211,7 @@ def _stream(splits, recipe, strategy, progress):
             recipe.variation(),
             shard,
             classes=len(splits.labels),
+            **({"balanced": True} if recipe.sampling == "balanced" else {}),
         )[0]
 
     return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)

@@ -55,9 +55,14 @@ def _check_tf_config():
         ) from None
 
 
+def is_alone(strategy):
+    """Whether no other process trains with this one."""
+    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def is_chief(strategy):
     """Whether this process is the one that writes files."""
-    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or strategy.extended.should_checkpoint
+    return is_alone(strategy) or strategy.extended.should_checkpoint
 
 
 def uses_xla(recipe: Recipe, strategy: tf.distribute.Strategy) -> bool:
@@ -118,7 +123,7 @@ def sum_over_replicas(tensor):
 
 def check_same_place(strategy, step):
     """Makes sure that all workers begin at the same step (None: no checkpoint); raises ValueError if they do not."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if is_alone(strategy):
         return
     place = tf.constant(-1 if step is None else step, tf.int64)
     total = tf.function(lambda: strategy.run(sum_over_replicas, [place]), autograph=False)()
@@ -135,7 +140,7 @@ def lost_worker_told(strategy):
     try:
         yield
     except tf.errors.OpError as error:
-        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        if is_alone(strategy):
             raise
         raise ConnectionError(
             "Another worker was lost. Start all of them again with the same command: the run goes on from its last "

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.models import DenseNetModel
+from keras_densenet.training.losses import BinaryCrossentropy, CategoricalCrossentropy, KnownAccuracy
 
 
 def freeze(model: DenseNetModel, until: str | None = "all") -> DenseNetModel:
@@ -71,8 +72,8 @@ def fine_tune(
         learning_rate: of the first phase.
         weight_decay: of AdamW.
         patience: epochs without a lower validation loss after which a phase ends.
-        loss: as in `compile`. Default: cross-entropy with integer labels 0..classes - 1; of one output that is binary,
-            with labels 0 and 1.
+        loss: as in `compile`. Default: cross-entropy with integer labels 0..classes - 1; of one output, or of a
+            classifier of sigmoids, `BinaryCrossentropy` with labels 0, 1 and -1 for unknown, `(batch, classes)`.
         steps_per_epoch: batches in an epoch, needed where `train_data` does not end.
         jit_compile: whether to compile with XLA. For a few hundred steps of a large network the compilation, about a
             minute for DenseNet-121, can take longer than it saves.
@@ -97,16 +98,15 @@ def fine_tune(
     for name, value in {"head_epochs": head_epochs, "epochs": epochs}.items():
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"{name} must be a whole number >= 0. Received: {name}={value!r}")
-    logits, accuracy = model.layers[-1].activation is keras.activations.linear, "accuracy"
-    if loss is None and model.architecture.classes > 1:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    elif loss is None:
-        if model.layers[-1].activation is keras.activations.softmax:
-            raise ValueError(
-                'A softmax over one output is always 1: call reset_classifier(1, "sigmoid"), or (2) for two'
-            )
-        loss = keras.losses.BinaryCrossentropy(from_logits=logits)
-        accuracy = keras.metrics.BinaryAccuracy(accuracy, threshold=0.0 if logits else 0.5)
+    activation, many = model.layers[-1].activation, isinstance(loss, BinaryCrossentropy)
+    logits = activation is keras.activations.linear
+    if loss is None and model.architecture.classes == 1 and activation is keras.activations.softmax:
+        raise ValueError('A softmax over one output is always 1: call reset_classifier(1, "sigmoid"), or (2) for two')
+    if loss is None:
+        many = model.architecture.classes == 1 or activation is keras.activations.sigmoid
+        kind = BinaryCrossentropy if many else keras.losses.SparseCategoricalCrossentropy
+        loss = kind(from_logits=logits)
+    accuracy = KnownAccuracy(threshold=0.0 if logits else 0.5) if many else "accuracy"
     train_data = _checked("train_data", train_data, loss, model.architecture.classes, steps_per_epoch is not None)
     validation_data = _checked("validation_data", validation_data, loss, model.architecture.classes)
     with _put_back_on_failure(model):
@@ -163,25 +163,29 @@ def _checked(name, data, loss, classes, endless=False):
     spec = data.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or spec[0].shape.rank not in (None, 4):
         raise ValueError(f"{name} must give batches of (images, labels). Received: {spec}")
-    known, sparse, binary = (
-        keras.losses.get(loss),
-        keras.losses.sparse_categorical_crossentropy,
-        keras.losses.binary_crossentropy,
-    )
+    shape, known, many = spec[1].shape, keras.losses.get(loss), isinstance(loss, BinaryCrossentropy)
     function, ignored = getattr(known, "fn", known), getattr(known, "get_config", dict)().get("ignore_class")
-    if function not in (sparse, binary) or ignored is not None:
+    shares = (shape.rank, shape[-1:]) == (2, [classes])  # of classes, which CategoricalCrossentropy takes, too
+    sparse = function is keras.losses.sparse_categorical_crossentropy
+    sparse = sparse or (isinstance(loss, CategoricalCrossentropy) and not shares)
+    binary = function is keras.losses.binary_crossentropy
+    if not (sparse or binary or many) or ignored is not None:
         return data
-    shape, highest = spec[1].shape, classes - 1 if function is sparse else 1
-    fits = function is binary or shape.rank in (None, 1) or (shape.rank, shape[-1]) == (2, 1)
+    highest, columns = classes - 1 if sparse else 1, classes if many else 1
+    fits = binary or shape.rank is None or (shape.rank == 2 and shape[-1] in (None, columns))
+    fits = fits or (shape.rank == 1 and columns == 1)
     if not fits or not (spec[1].dtype.is_integer or spec[1].dtype.is_floating):
+        wanted = f"(batch, {classes})" if columns > 1 else "(batch,)"
         raise ValueError(
-            f"The labels of {name} must be numbers (batch,), or give a loss of your own. Received: {spec[1]}"
+            f"The labels of {name} must be numbers {wanted}, or give a loss of your own. Received: {spec[1]}"
         )
 
     def check(images, labels, *weights):
-        low, high = tf.reduce_min(labels), tf.reduce_max(labels)
-        right = (low >= 0) & (high <= tf.cast(highest, high.dtype))
-        told = f"The labels of {name} must be in 0..{highest} for this model"
+        values = tf.cast(labels, tf.int64) if labels.dtype.is_integer else labels
+        low, high = tf.reduce_min(values), tf.reduce_max(values)
+        right = (low >= tf.cast(-1 if many else 0, low.dtype)) & (high <= tf.cast(highest, high.dtype))
+        unknown = ", or -1 where unknown," if many else ""
+        told = f"The labels of {name} must be in 0..{highest}{unknown} for this model"
         with tf.control_dependencies([tf.debugging.Assert(right, [told, low, high])]):
             return images, tf.identity(labels), *weights
 

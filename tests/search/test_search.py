@@ -18,8 +18,8 @@ import keras_densenet as kd
 from keras_densenet import training
 from keras_densenet.cli import app, run
 from keras_densenet.search import Budget, DenseNetHyperModel, report, search, tuner
-from keras_densenet.search.run import Results
-from tests.training.processes import stripes
+from keras_densenet.search.run import Results, _searching_for
+from tests.training.processes import striped_labels, stripes
 
 RECIPE = training.Recipe(epochs=2, batch_size=16, augmentation="none", xla=False, seed=3)
 SPACE = {"blocks": "1 1:2", "growth_rate": "3:8:1", "theta": "0.5,1.0", "bottleneck": False, "stem_channels": 4}
@@ -113,6 +113,12 @@ def test_progress_tells_trial_point_cost_result_and_time_left(finished):
 
 def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(finished):
     folder, results, _ = finished
+    for file in (folder / "search.json", *folder.glob("trial_*/run*/run.json")):  # as an older version wrote them
+        state = json.loads(file.read_text())
+        recipe = state["settings"]["recipe"] if "settings" in state else state["arguments"]["recipe"]
+        for name in ("loss", "gamma", "class_weights", "sampling", "monitor", "patience"):
+            del recipe[name]
+        file.write_text(json.dumps(state))
     before = (folder / "trial_0" / "run0" / "run.json").stat().st_mtime_ns
     again = _search(folder, executions=2, trials=3)
     assert (folder / "trial_0" / "run0" / "run.json").stat().st_mtime_ns == before
@@ -185,6 +191,28 @@ def test_other_settings_or_files_are_refused_and_overwritten_on_demand(tmp_path)
     assert len(results.rows) == 1
 
 
+def test_of_many_labels_the_area_under_roc_is_searched_for_or_what_is_asked_for(tmp_path):
+    options = {"algorithm": "random", "trials": 2}
+    recipe = dataclasses.replace(RECIPE, class_weights="balanced")
+    hypermodel = DenseNetHyperModel((12, 12, 1), 2, **SPACE, recipe=recipe)
+    results = search(tmp_path / "a", hypermodel, BUDGET, striped_labels(stripes()), DATA, **options)
+    assert results.settings["objective"] == results.objective == "val_auroc"
+    for row in results.rows:
+        record = training.load_record(tmp_path / "a" / f"trial_{row['trial']}" / "run0")
+        assert row["test_auroc"] == pytest.approx(record["test"]["auroc"])
+        assert row["best_val_auroc"] >= row["val_auroc"]
+        assert "val_accuracy" not in row
+    assert results.best()["val_auroc"] == max(row["val_auroc"] for row in results.rows)
+    best = json.loads((tmp_path / "a" / "best.json").read_text())
+    assert best["recipe"]["class_weights"] == "balanced"
+    assert best["figures"]["val_auroc"] == results.best()["val_auroc"]
+    console = rich.console.Console(record=True, width=200)
+    results.show(console)
+    assert "Pareto front of auroc and parameters" in console.export_text()
+    with pytest.raises(ValueError, match=r"monitor must be one of val_auroc, .* for many labels.*'val_top5'"):
+        search(tmp_path / "b", hypermodel, BUDGET, striped_labels(stripes()), DATA, objective="val_top5", **options)
+
+
 def test_a_search_in_which_no_trial_completes_says_why(tmp_path):
     recipe = dataclasses.replace(RECIPE, batch_size=65)
     with pytest.raises(RuntimeError, match=r"No trial completed, .* at most the 64 training images. Received: batch"):
@@ -234,3 +262,12 @@ def test_a_pareto_front_has_what_nothing_beats():
     ]
     assert [row["trial"] for row in report.front(rows, "parameters")] == ["a", "c"]
     assert report.ranked(rows)[0]["trial"] == "c"
+    assert [row["trial"] for row in report.front(rows, "parameters", "val_loss")] == ["a", "c"]
+
+
+def test_the_recipe_of_the_trials_monitors_what_is_searched_for():
+    hypermodel = DenseNetHyperModel((12, 12, 1), 2, **SPACE, recipe=RECIPE)
+    same, objective = _searching_for(None, hypermodel, stripes())
+    assert (same, objective) == (hypermodel, "val_accuracy")
+    other, objective = _searching_for("val_loss", hypermodel, stripes())
+    assert (other.recipe_at({}).monitor, objective, other.space()) == ("val_loss", "val_loss", hypermodel.space())

@@ -1,11 +1,19 @@
 import pytest
 
+from keras_densenet.training import train
 from tests.training import processes
 
 
 @pytest.fixture(scope="session")
 def stripes():
     return processes.stripes()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, stripes):
+    """The folder of a run that has ended, which nobody changes, and its state."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, train(processes.NETWORK, "stripes", stripes, processes.RECIPE, folder)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Tiny runs in processes of their own, which tests may kill."""
 
+import csv
 import json
 import multiprocessing
 import os
@@ -9,9 +10,10 @@ import keras
 import numpy as np
 
 from keras_densenet.data import Split, Splits
-from keras_densenet.training import make_strategy, train
+from keras_densenet.training import Recipe, make_strategy, train
 
 NETWORK = {"depth": 10, "growth_rate": 4}
+RECIPE = Recipe(epochs=3, batch_size=16, warmup_epochs=1, xla=False, seed=3)
 
 # Processes are forked from one that has imported TensorFlow and done nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -29,6 +31,23 @@ def stripes():
     return Splits(*parts, labels=["along", "across"])
 
 
+def striped_labels(splits):
+    """The same as many labels, across and along, of which every fifth is unknown."""
+
+    def many(split):
+        labels = np.eye(2, dtype="int8")[split.labels]
+        labels.reshape(-1)[::5] = -1
+        return split._replace(labels=labels)
+
+    return Splits(*map(many, splits[:3]), labels=splits.labels)
+
+
+def history(folder):
+    """The rows of a run's `history.csv`, dicts of text."""
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 class Slow(keras.callbacks.Callback):
     """Takes its time for every step, and tells how many this process has taken: as many bytes has `running`."""
 
@@ -42,8 +61,8 @@ class Slow(keras.callbacks.Callback):
         time.sleep(self.seconds)
 
 
-def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0):
-    """Trains on stripes; `ports` are those of all workers of a cluster, `index` this one's."""
+def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0, many=False):
+    """Trains on stripes as one class or `many` labels; `ports` are those of a cluster's workers, `index` this one's."""
     if ports:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -53,4 +72,5 @@ def run(folder, recipe, strategy="none", ports=(), index=0, seconds_per_step=0.0
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = make_strategy(strategy, sync_statistics=True)
-    train(NETWORK, "stripes", stripes(), recipe, folder, [Slow(seconds_per_step, folder)], strategy)
+    splits = striped_labels(stripes()) if many else stripes()
+    train(NETWORK, "stripes", splits, recipe, folder, [Slow(seconds_per_step, folder)], strategy)

@@ -33,6 +33,9 @@ def _train(*arguments):
         ("--sync-statistics", "--sync-statistics needs --strategy mirrored or multi_worker"),
         ("--drops 0.5", '--drops must come with --schedule "steps"'),
         ("--recipe cifar --warmup-epochs 2", '--warmup-epochs needs --schedule "cosine"'),
+        ("--gamma 3", '--gamma must come with --loss "focal"'),
+        ("--monitor val_auc", "--monitor must be one of val_accuracy, val_loss, val_top5, val_auroc"),
+        ("--class-weights nowhere.csv", "--class-weights must be none, balanced, a dict of label to weight, or a CSV"),
         ("--epochs 2 --warmup-epochs 2", "--warmup-epochs must be less than --epochs 2"),
     ],
 )

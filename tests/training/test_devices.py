@@ -1,4 +1,4 @@
-"""Many devices against one: virtual CPUs in a process, and workers on loopback."""
+"""Many devices against one: virtual CPUs in a process, and workers on loopback; of many labels some are unknown."""
 
 import csv
 import socket
@@ -18,7 +18,7 @@ RECIPE = Recipe(epochs=5, batch_size=16, learning_rate=0.02, augmentation="cifar
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
     folder = tmp_path_factory.mktemp("single")
-    process = processes.CONTEXT.Process(target=processes.run, args=(folder, RECIPE))
+    process = processes.CONTEXT.Process(target=processes.run, args=(folder, RECIPE), kwargs={"many": True})
     process.start()
     process.join(120)
     assert process.exitcode == 0
@@ -34,7 +34,7 @@ def cluster(start):
             for free in (one, other):
                 free.bind(("127.0.0.1", 0))
             ports = [free.getsockname()[1] for free in (one, other)]
-        return [start(folder, RECIPE, "multi_worker", ports, index, **options) for index in (0, 1)]
+        return [start(folder, RECIPE, "multi_worker", ports, index, many=True, **options) for index in (0, 1)]
 
     return cluster
 
@@ -50,8 +50,9 @@ def _assert_same(folder, other):
     rows = []
     for path in (folder, other):
         with open(path / "history.csv", newline="") as file:
-            rows.append([[float(row[n]) for n in ("loss", "val_loss", "accuracy")] for row in csv.DictReader(file)])
-    assert np.shape(rows[0]) == (RECIPE.epochs, 3)
+            names = ("loss", "val_loss", "accuracy", "val_auroc")
+            rows.append([[float(row[name]) for name in names] for row in csv.DictReader(file)])
+    assert np.shape(rows[0]) == (RECIPE.epochs, 4)
     np.testing.assert_allclose(*rows, atol=1e-4)
     ours, theirs = (keras.models.load_model(path / "model.keras", compile=False).weights for path in (folder, other))
     for a, b in zip(ours, theirs, strict=True):
@@ -59,7 +60,7 @@ def _assert_same(folder, other):
 
 
 def test_two_devices_with_shared_statistics_equal_one(single, start, tmp_path):
-    assert _join([start(tmp_path, RECIPE, "mirrored")]) == [0]
+    assert _join([start(tmp_path, RECIPE, "mirrored", many=True)]) == [0]
     _assert_same(tmp_path, single)
 
 

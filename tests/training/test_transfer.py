@@ -152,9 +152,8 @@ def test_labels_of_no_class_are_named_before_a_loss_sees_them_and_the_model_is_a
     before, good = _state(model), DATA.map(lambda x, y: (x, y % count))
     late = good.concatenate(good.map(lambda x, y: (x, y + 1)))  # labels 1..n, after a batch that is right
     data = {"train_data": good, "validation_data": good, which: late}
-    sentence = (
-        rf"^The labels of {which} must be in 0\.\.{count - 1} for this model\. Received: labels from 1 to {count}$"
-    )
+    allowed = rf"0\.\.{count - 1}{', or -1 where unknown,' if classes == 1 else ''}"
+    sentence = rf"^The labels of {which} must be in {allowed} for this model\. Received: labels from 1 to {count}$"
     with pytest.raises(ValueError, match=sentence):
         kd.fine_tune(model, **data, jit_compile=False, verbose=0)
     _assert_as_before(model, before)
@@ -170,6 +169,25 @@ def test_one_sigmoid_output_learns_two_classes_from_integer_labels():
         assert float(expected) == pytest.approx(min(history["val_loss"]), rel=1e-4)
         right = (model(IMAGES, training=False).numpy()[:, 0] > (0.5 if activation else 0)) == LABELS % 2
         assert right.mean() == history["val_accuracy"][np.argmin(history["val_loss"])]
+
+
+def test_a_classifier_of_sigmoids_learns_many_labels_and_leaves_the_unknown_out():
+    """The fifth column is unknown throughout, and what it was makes no difference."""
+    labels = np.eye(5, dtype="int8")[LABELS]
+    labels[:, 4], labels[0, 0] = -1, -1
+    data = tf.data.Dataset.from_tensors((IMAGES, labels))
+    model = small(classifier_activation="sigmoid")
+    before = [weights[..., 4] for weights in model.get_layer("classifier").get_weights()]
+    history = kd.fine_tune(model, data, data, head_epochs=3, epochs=0, weight_decay=0.0, jit_compile=False, verbose=0)
+    after = [weights[..., 4] for weights in model.get_layer("classifier").get_weights()]
+    assert all(map(np.array_equal, before, after))
+    found, known = model(IMAGES, training=False).numpy(), labels >= 0
+    expected = -np.log(np.where(labels == 1, found, 1 - found))[known].mean()
+    assert expected == pytest.approx(min(history["val_loss"]), rel=1e-4)
+    right = ((found > 0.5) == (labels == 1))[known].mean()
+    assert right == pytest.approx(history["val_accuracy"][np.argmin(history["val_loss"])])
+    with pytest.raises(ValueError, match=r"^The labels of train_data must be numbers \(batch, 5\), .* Received: "):
+        kd.fine_tune(model, DATA, DATA, verbose=0)
 
 
 class Fails(keras.callbacks.Callback):
