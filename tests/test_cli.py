@@ -53,8 +53,9 @@ def test_evaluate_gives_what_training_gave(digits_run):
     told = output[output.index("test accuracy") :].split()[2]
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--out", str(folder / "test")])
     assert f"accuracy {told}, top 5 " in result.output
-    names = ["classes.csv", "confusion.csv", "confusion.png", "evaluation.json"]
-    assert sorted(path.name for path in (folder / "test").iterdir()) == names
+    names = {"classes.csv", "confusion.csv", "confusion.png", "evaluation.json", "predictions.csv"}
+    names |= {"roc.png", "precision_recall.png", "reliability.png"}
+    assert {path.name for path in (folder / "test").iterdir()} == names
 
 
 def test_predict_names_the_most_probable_classes(digits_run, tmp_path):

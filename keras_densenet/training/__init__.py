@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
-    from keras_densenet.training.evaluation import Evaluation, evaluate, predict
+    from keras_densenet.training import metrics as metrics
+    from keras_densenet.training.evaluation import Evaluation, evaluate
     from keras_densenet.training.folder import load_model, load_record, model_file
+    from keras_densenet.training.prediction import predict
     from keras_densenet.training.recipe import RECIPES, Recipe
     from keras_densenet.training.run import Terminated, train
     from keras_densenet.training.strategy import make_strategy, uses_xla
