@@ -6,8 +6,9 @@ from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
     from keras_densenet.training import metrics as metrics
+    from keras_densenet.training.calibration import Calibration, calibrate
     from keras_densenet.training.evaluation import Evaluation, evaluate
-    from keras_densenet.training.folder import load_model, load_record, model_file
+    from keras_densenet.training.folder import keep_decisions, load_model, load_record, model_file
     from keras_densenet.training.prediction import predict
     from keras_densenet.training.recipe import RECIPES, Recipe
     from keras_densenet.training.run import Terminated, train
@@ -18,12 +19,15 @@ else:
 
 __all__ = [
     "RECIPES",
+    "Calibration",
     "Evaluation",
     "Recipe",
     "Terminated",
+    "calibrate",
     "evaluate",
     "fine_tune",
     "freeze",
+    "keep_decisions",
     "load_model",
     "load_record",
     "make_strategy",

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
+from keras_densenet.models import Decisions, DenseNetModel
 from keras_densenet.models.flat import known_preprocessing
 from keras_densenet.training.curves import draw_curves
 from keras_densenet.training.optimizer import PaperSGD  # noqa: F401, which checkpoints name
@@ -160,7 +161,7 @@ class RunFolder:
                 write(beside)
 
 
-_PROGRESS = "progress.json"
+_PROGRESS, _CONFIG = "progress.json", "config.json"  # in the archive that a .keras file is
 
 
 def read_json(path):
@@ -200,6 +201,22 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
     numbers = [str(number) for number in range(shape[-1] or 0)] if isinstance(shape, tuple) else []
     labels = getattr(model, "labels", None) or load_record(path).get("labels") or numbers
     return known_preprocessing(model), labels
+
+
+def keep_decisions(file: Path, decisions: Decisions | None) -> None:
+    """Gives the `DenseNetModel` in a `.keras` file its `decisions`; all else in the file stays what it is.
+
+    Raises:
+        ValueError: if another kind of model is in it.
+    """
+    with zipfile.ZipFile(file) as old, written_beside(file) as beside:
+        state = json.loads(old.read(_CONFIG))
+        if state["registered_name"] != keras.saving.get_registered_name(DenseNetModel):
+            raise ValueError(f"{str(file)!r} must hold a DenseNetModel, which keeps decisions, and nothing around it")
+        state["config"]["decisions"] = decisions and decisions.as_json()
+        with zipfile.ZipFile(beside, "w") as new:
+            for item in old.infolist():
+                new.writestr(item, json.dumps(state) if item.filename == _CONFIG else old.read(item))
 
 
 def load_record(path: Path) -> dict[str, Any]:
