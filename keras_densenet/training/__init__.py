@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras_densenet.training.run import Terminated, train
     from keras_densenet.training.strategy import make_strategy, uses_xla
     from keras_densenet.training.transfer import fine_tune, freeze
+    from keras_densenet.training.uncertainty import Uncertainty, predict_with_uncertainty
 else:
     __getattr__, __dir__ = exports(__name__)
 
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Recipe",
     "Terminated",
+    "Uncertainty",
     "calibrate",
     "evaluate",
     "fine_tune",
@@ -33,6 +35,7 @@ __all__ = [
     "make_strategy",
     "model_file",
     "predict",
+    "predict_with_uncertainty",
     "train",
     "uses_xla",
 ]
