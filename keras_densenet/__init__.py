@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from keras_densenet.search import DenseNetHyperModel as DenseNetHyperModel  # not in __all__: it needs KerasTuner
     from keras_densenet.serving import export_saved_model
-    from keras_densenet.training import fine_tune, freeze
+    from keras_densenet.training import fine_tune, freeze, predict_with_uncertainty
     from keras_densenet.weights import list_weights, load_weights, save_weights, weights_info
 else:
     __getattr__, __dir__ = exports(__name__)
@@ -68,6 +68,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "load_weights",
+    "predict_with_uncertainty",
     "preprocess_input",
     "save_weights",
     "weights_info",

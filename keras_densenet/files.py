@@ -1,7 +1,10 @@
 """Files that are whole or not there at all, and how what they hold differs from what is wanted."""
 
 import contextlib
+import csv
 import fcntl
+import json
+import math
 import os
 import pathlib
 import shutil
@@ -79,6 +82,27 @@ def sweep(folder, name):
     """
     for rest in pathlib.Path(folder).glob(f".{name}-" + "[a-z0-9_]" * 8):  # as `tempfile` names folders
         shutil.rmtree(rest, ignore_errors=True)
+
+
+def write_json(path, found):
+    """Writes dicts, lists and numbers as JSON, whole or not at all; a number that is none becomes null."""
+    with written_beside(path) as beside:
+        beside.write_text(json.dumps(_plain(found), indent=2) + "\n")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_csv(path, rows):
+    """Writes rows as CSV, whole or not at all; a name may be no Unicode, and a number comes back as it was."""
+    how = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+    with written_beside(path) as beside, open(beside, "w", **how) as file:
+        csv.writer(file).writerows(rows)
 
 
 def changes(before, now):

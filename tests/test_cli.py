@@ -53,8 +53,23 @@ def test_evaluate_gives_what_training_gave(digits_run):
     told = output[output.index("test accuracy") :].split()[2]
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--out", str(folder / "test")])
     assert f"accuracy {told}, top 5 " in result.output
-    names = ["classes.csv", "confusion.csv", "confusion.png", "evaluation.json"]
-    assert sorted(path.name for path in (folder / "test").iterdir()) == names
+    names = {"classes.csv", "confusion.csv", "confusion.png", "evaluation.json", "predictions.csv"}
+    names |= {"roc.png", "precision_recall.png", "reliability.png"}
+    assert {path.name for path in (folder / "test").iterdir()} == names
+
+
+def test_calibrate_keeps_a_temperature_in_the_run(digits_run, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(digits_run[0], tmp_path / "run")
+    result = CliRunner().invoke(app, ["calibrate", str(run)])
+    assert "digits validation images: temperature " in result.output
+    state = json.loads((run / "calibration.json").read_text())
+    assert kd.training.load_model(run)[0].decisions.temperature == state["temperature"] != 1
+    assert state["calibration_error"]["after"] < state["calibration_error"]["before"]
+    assert state["top1"]["after"] == state["top1"]["before"]
+    assert (run / "calibration.png").is_file()
+    capsys.readouterr()
+    assert _run("calibrate", run, "--thresholds", "f1", monkeypatch=monkeypatch) == 2
+    assert "Error: --thresholds must be left out where an image has one class" in capsys.readouterr().err
 
 
 def test_predict_names_the_most_probable_classes(digits_run, tmp_path):

@@ -198,6 +198,8 @@ def test_keras_layers_have_variables_and_twins(model):
     twin.activation = keras.activations.relu
     assert last.activation is keras.activations.linear
     assert not hasattr(twin, "output")
+    of_keras.freeze_alone(twin)
+    assert (twin.trainable_variables, last.trainable_variables) == ([], [last.kernel, last.bias])
     model.optimizer.build(model.trainable_variables)
     index = of_keras.variable_index(model.optimizer, last.bias)
     assert model.trainable_variables[index] is last.bias

@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from keras_densenet.cli import (  # noqa: F401, each adds its commands to the application
+    calibrate,
     convert,
     evaluate,
     explain,

@@ -15,6 +15,7 @@ from keras_densenet import data as data_sets
 from keras_densenet import models, training
 from keras_densenet.backend import check_backend
 from keras_densenet.console import Console
+from keras_densenet.names import some
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -226,6 +227,8 @@ def load_network(path):
 def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None, table=None):
     """Loads a data set for a trained network, as files become its input, and makes sure that the classes are its own.
 
+    Of many labels, those that both have are enough.
+
     Args:
         model: the path of the network.
         network: what `load_model` gave for it.
@@ -247,13 +250,23 @@ def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
     known = described(**(known if isinstance(known, dict) else {"source": known}) | (table or {}))
     splits = load_splits(known, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
+    name = name_of(known)
+    if splits.train.labels.ndim == 2 and (record or getattr(network, "labels", None)) and splits.labels != labels:
+        return name, _arranged(splits, name, labels)
     if record and splits.labels != labels:
-        raise ValueError(f"The network's classes are {_some(labels)}. Received: images of {_some(splits.labels)}")
-    return name_of(known), splits
+        raise ValueError(f"The network's classes are {some(labels)}. Received: images of {some(splits.labels)}")
+    return name, splits
 
 
-def _some(labels):
-    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+def _arranged(splits, source, labels):
+    """`Splits` of many labels with the network's own, where some are in both; says which the network does not know."""
+    from keras_densenet.training.evaluation import arranged
+
+    parts = {part: getattr(splits, part) for part in ("train", "validation", "test")}
+    parts = {part: arranged(split, splits.labels, labels) for part, split in parts.items()}
+    if unknown := [label for label in splits.labels if label not in labels]:
+        console.print(f"{source}: the network knows nothing of {some(unknown)}")
+    return splits._replace(**parts, labels=labels)
 
 
 def read_labels(path, network):

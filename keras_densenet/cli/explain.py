@@ -72,24 +72,29 @@ def cam(
         str | None, typer.Option(help="Pyramid level, such as P4; the lower the finer. Default: the last.")
     ] = None,
     of: Annotated[
-        str | None, typer.Option("--class", help="Name or number of the class to explain. Default: the most probable.")
+        str | None,
+        typer.Option("--class", "--label", help="Name or number of what to explain. Default: the most probable."),
     ] = None,
     method: Annotated[str, typer.Option(help="grad-cam or grad-cam++.")] = "grad-cam",
 ):
     """Draw what in images speaks for a class: Grad-CAM, laid over each image; what the network did not see is darker.
 
     Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
+
+    Example: keras-densenet explain cam runs/xrays a.png --label Effusion
     """
+    from keras_densenet.models.flat import with_temperature
+
     network, labels = load_network(model)
     class_index = None if of is None else _class(of, labels)
     paths, table = image_files(images), Table("image", "class", "probability", "picture")
-    framing, written = models.framing_of(network), set()
+    framing, answering, written = models.framing_of(network), with_temperature(network), set()
     size = 1 if framing.size is None else 32
     for start in track(range(0, len(paths), size), "explaining", console=console):
         batch = paths[start : start + size]
         pixels = data.read_images(batch, framing)
         found = kd.grad_cam(network, pixels, class_index, level, method)
-        probabilities = network(pixels, training=False).numpy()
+        probabilities = answering(pixels, training=False).numpy()
         for path, cam, index, row in zip(batch, found.maps, found.classes, probabilities, strict=True):
             label, probability = labels[index], f"{row[index]:.1%}"
             name = f"{path.stem}-{visible(label).replace('/', '_')}"

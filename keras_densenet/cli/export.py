@@ -21,7 +21,10 @@ def export(
     labels: Annotated[
         pathlib.Path | None, typer.Option(help="File of class names, one a line. Default: the run's.")
     ] = None,
-    top_k: Annotated[int, typer.Option(help="Classes in top_labels and top_scores.", min=1)] = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="Classes in top_labels and top_scores.", min=1, show_default="5, or all of many labels"),
+    ] = None,
     levels: Annotated[str, typer.Option(help="Pyramid features in the signature features, such as P3,P4.")] = "",
     preprocessing: Annotated[
         str | None,
@@ -54,7 +57,7 @@ def export(
         return _show(serving.check_saved_model(model))
     if format != "saved_model":
         given = {"--labels": labels, "--levels": levels, "--size": size, "--xla": xla, "--check": check}
-        given |= {"--top-k": top_k != 5, "--max-megapixels": max_megapixels != 50}
+        given |= {"--top-k": top_k is not None, "--max-megapixels": max_megapixels != 50}
         if useless := [option for option, value in given.items() if value]:
             raise ValueError(
                 f"{', '.join(useless)} cannot be used with --format {format}, which has pixels in and "

@@ -53,6 +53,11 @@ def track(layer: keras.Layer, variable: Any, name: str, overwrite: bool = False)
     layer._track_trackable(variable, name, overwrite=overwrite)
 
 
+def freeze_alone(layer: keras.Layer) -> None:
+    """Makes a layer untrainable, but not its variables, which a twin may train."""
+    layer._trainable = False
+
+
 def variable_index(optimizer: keras.Optimizer, variable: keras.Variable) -> int:
     """Which of an optimizer's variables a trainable variable is."""
     return optimizer._get_variable_index(variable)

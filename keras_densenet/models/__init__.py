@@ -6,6 +6,7 @@ from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
     from keras_densenet.family import list_models
+    from keras_densenet.models.decisions import Decisions
     from keras_densenet.models.densenet import DenseNet, feature_pyramid
     from keras_densenet.models.folding import fold
     from keras_densenet.models.model import DenseNetModel, framing_of
@@ -21,6 +22,7 @@ else:
     __getattr__, __dir__ = exports(__name__)
 
 __all__ = [
+    "Decisions",
     "DenseNet",
     "DenseNet121",
     "DenseNet161",

@@ -79,6 +79,29 @@ def activation_name(activation):
     return getattr(activation, "__name__", type(activation).__name__).lower()
 
 
+def many_labels(model):
+    """Whether each of a model's labels has a probability of its own, and an image may have any of them: a sigmoid."""
+    activation = ending(opened(model))[1] if graph_of(model) is not None else None
+    return activation is not None and activation_name(activation) == "sigmoid"
+
+
+def with_temperature(model):
+    """The model whose probabilities are those after the temperature of its `decisions`: itself where there is none.
+
+    The logits before them are divided by the temperature; the thresholds are its `decisions` still.
+    """
+    decisions = getattr(model, "decisions", None)
+    if decisions is None or decisions.temperature == 1:
+        return model
+    network = opened(model)
+    scores, activation = ending(network)
+    if activation is None:
+        raise ValueError(f"A temperature is for networks that end in softmax or sigmoid. Received: {model.name!r}")
+    found = type(network)(network.input, activation(scores / decisions.temperature), name=model.name)
+    found.labels, found.decisions = network.labels, decisions._replace(temperature=1.0)
+    return found
+
+
 def _network(inputs, outputs, name):
     found = Network(inputs, outputs, name=name)
     return DenseNetModel(inputs, outputs, name=name) if stages(found, layers.DenseBlock) else found

@@ -33,7 +33,7 @@ def rebuilt(model, kind, replace=twin, front=None, image=None):
         image: the input of the result, with `front`.
 
     Returns:
-        What `kind` makes, compiled as the given model is, with its labels.
+        What `kind` makes, compiled as the given model is, with its labels and decisions.
 
     Raises:
         ValueError: if the model is neither functional nor sequential and built.
@@ -68,7 +68,7 @@ def rebuilt(model, kind, replace=twin, front=None, image=None):
         optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
         found.compile(**{**compile_arguments(model), "optimizer": optimizer})
     if hasattr(found, "labels"):
-        found.labels = getattr(model, "labels", None)
+        found.labels, found.decisions = getattr(model, "labels", None), getattr(model, "decisions", None)
     return found
 
 

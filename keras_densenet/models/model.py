@@ -9,6 +9,7 @@ from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.layers.preprocess import plain_mode
 from keras_densenet.layers.stems import Stem
+from keras_densenet.models.decisions import Decisions, checked
 from keras_densenet.models.graph import Network, graph_of, rebuilt
 from keras_densenet.models.stages import node_of, stage_nodes
 from keras_densenet.ops import Framing
@@ -124,17 +125,32 @@ class DenseNetModel(Network):
             raise ValueError(f"labels must be a list of {self.output_shape[-1]} names. Received: {labels!r}")
         self._labels = None if labels is None else tuple(map(str, labels))
 
+    @property
+    def decisions(self) -> Decisions | None:
+        """The `Decisions` about this model's answers, saved with it; None where there are none.
+
+        `training.calibrate` makes them. Calling the model does not use them; `training.evaluate`, `training.predict`
+        and exports do.
+        """
+        return None if self._decisions is None else Decisions(*self._decisions)
+
+    @decisions.setter
+    def decisions(self, decisions: Decisions | None) -> None:
+        self._decisions = None if decisions is None else tuple(checked(decisions, self.output_shape[-1]))
+
     _labels: tuple[str, ...] | None = None
+    _decisions: tuple[Any, ...] | None = None
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "labels": self.labels}
+        decisions = self.decisions
+        return {**super().get_config(), "labels": self.labels, "decisions": decisions and decisions.as_json()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "DenseNetModel":
         config = dict(config)
-        labels = config.pop("labels", None)
+        labels, decisions = config.pop("labels", None), config.pop("decisions", None)
         model = super().from_config(config, custom_objects)
-        model.labels = labels
+        model.labels, model.decisions = labels, decisions and Decisions(**decisions)
         return model
 
     @property

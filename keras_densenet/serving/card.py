@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_densenet
 from keras_densenet.cost import cost
 from keras_densenet.layers.stems import Stem
-from keras_densenet.models import DenseNetModel
+from keras_densenet.models import Decisions, DenseNetModel
 
 FILE = "model_card.json"
 
@@ -34,6 +34,7 @@ def write_card(served, folder, name, version, facts):
         "preprocessing": _preprocessing(served.model),
         "activation": served.activation,
         "labels": served.labels,
+        "decisions": _decisions(served),
         "file_size": list(served.size),
         "max_pixels": served.max_pixels,
         "signatures": list(served.signatures),
@@ -72,6 +73,12 @@ def _network(served):
     counted = cost(architecture, (*(served.size if None in size else size), channels))
     figures = {"parameters": counted.trainable_parameters, "macs": counted.macs}
     return {"architecture": dataclasses.asdict(architecture), **figures}
+
+
+def _decisions(served):
+    """The temperature and, in the order of the labels, the thresholds that `positive` is told by, and their origin."""
+    found = (served.decisions or Decisions())._replace(thresholds=served.thresholds)
+    return None if found == Decisions() else found.as_json()
 
 
 def _preprocessing(model):

@@ -25,7 +25,7 @@ def export_saved_model(
     version: int | None = None,
     labels: Sequence[str] | None = None,
     preprocessing: Mode | keras.Layer | None = None,
-    top_k: int = 5,
+    top_k: int | None = None,
     *,
     levels: Sequence[str] = (),
     size: tuple[int, int] | None = None,
@@ -40,11 +40,15 @@ def export_saved_model(
     The signatures, all with any batch size and for raw pixels (0..255 where `preprocessing` or the model says so):
 
     - `serving_default`: `image`, float32 `(batch, height, width, channels)`, to `probabilities` and `logits`
-      `(batch, classes)`, `label` and `score` `(batch,)`, `top_labels` and `top_scores` `(batch, top_k)`;
+      `(batch, classes)`, `label` and `score` `(batch,)`, `top_labels` and `top_scores` `(batch, top_k)`; of a model
+      that ends in a sigmoid also `positive` `(batch, classes)` and `top_positive`, bool: the probability reaches the
+      label's threshold in `model.decisions`, or 0.5 where there are none;
     - `serving_uint8`: the same from bytes;
     - `image_bytes`: `image_bytes`, JPEG or PNG files `(batch,)`, to the same outputs and, per image, `ok` and
       `error`; a bad image leaves its own outputs empty. Only for models of 1 or 3 channels;
     - `features`: `image` to `embedding`, what the last `Dense` gets, and the `levels` that were asked for.
+
+    Probabilities and logits are those after the temperature in `model.decisions`.
 
     Beside the graph lie warm-up requests, the labels, and `model_card.json`; in `base_path` the server's
     `models.config`, `batching.config` and `monitoring.config`, which are kept where they are there already.
@@ -59,7 +63,7 @@ def export_saved_model(
         preprocessing: the mode of a `layers.Preprocess`, such as "torch", which also resizes to the model's size; or
             any Keras layer from raw pixels to what `model` takes. Default: `model.preprocessing`, what its weights
             were trained behind, if that is known and not in front of it yet; otherwise the model takes raw pixels.
-        top_k: how many classes `top_labels` and `top_scores` have.
+        top_k: how many classes `top_labels` and `top_scores` have. Default: five, or all of many labels.
         levels: names from `model.pyramid_outputs`.
         size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.
         max_megapixels: image files of more are refused before they are decoded.

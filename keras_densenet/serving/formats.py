@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.models.flat import with_temperature
 from keras_densenet.serving.export import check_version, new_version
 from keras_densenet.serving.graph import activated, inference_form, prepared
 from keras_densenet.types import Array, Mode, Path
@@ -63,7 +64,7 @@ def export_file(
         raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
     name = name or model.name
     check_version(base_path, name, version)
-    model = activated(prepared(model, preprocessing), activation)
+    model = with_temperature(activated(prepared(model, preprocessing), activation))
     with new_version(base_path, name, version) as (target, beside):
         beside.mkdir()
         options = {} if representative is None else _full_integer(representative)

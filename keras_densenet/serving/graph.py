@@ -7,7 +7,15 @@ from keras_densenet.compat.keras import nodes_of, origin
 from keras_densenet.layers import Preprocess
 from keras_densenet.layers.folded import Folded
 from keras_densenet.models import DenseNetModel, fold, framing_of
-from keras_densenet.models.flat import activation_name, ending, known_preprocessing, opened, stages
+from keras_densenet.models.decisions import limits, thresholds_of
+from keras_densenet.models.flat import (
+    activation_name,
+    ending,
+    known_preprocessing,
+    opened,
+    stages,
+    with_temperature,
+)
 from keras_densenet.models.graph import free_name, rebuilt
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
@@ -20,7 +28,7 @@ class Served:
         preprocessing: a Keras layer from raw pixels to what `model` takes, or the mode of a `layers.Preprocess`; None
             for what the model is known to need.
         labels: names of the classes. Default: the model's, or their numbers.
-        top_k: how many classes `top_labels` and `top_scores` have.
+        top_k: how many classes `top_labels` and `top_scores` have; None for five, or all of many labels.
         levels: names of pyramid features that the signature `features` gives.
         size: `(height, width)` that encoded images are resized to. Default: the model's.
         max_pixels: encoded images of more are refused.
@@ -33,6 +41,8 @@ class Served:
         size: `(height, width)` of the images that reach the network from files.
         labels: names of the classes.
         activation: the name of what makes probabilities of logits.
+        decisions: the model's `Decisions`, or None.
+        thresholds: of many labels (a sigmoid), from which probability on each is there; otherwise None.
         signatures: `tf.function`s by name.
 
     Raises:
@@ -43,10 +53,9 @@ class Served:
         model = prepared(model, preprocessing, size)
         labels = getattr(model, "labels", None) if labels is None else labels
         self.labels = _check_labels(_classifier(model)[0], labels)
-        self.model = activated(model, activation, required=True)
-        if top_k < 1:
-            raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
-        self.top_k, self.levels = min(top_k, len(self.labels)), list(levels)
+        self.decisions = getattr(model, "decisions", None)
+        self.model = with_temperature(activated(model, activation, required=True))
+        self.levels = list(levels)
         copy = inference_form(self.model, folded)
         front, start = _front(copy)
         self._resizes, self._channels = front is not None, start.shape[-1]
@@ -56,6 +65,12 @@ class Served:
 
         logits, self._activation = ending(copy)
         self.activation = activation_name(self._activation)
+        self.thresholds = thresholds_of(self.model) if self.activation == "sigmoid" else None
+        if top_k is None:
+            top_k = len(self.labels) if self.thresholds else 5
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
+        self.top_k = min(top_k, len(self.labels))
         outputs = {"logits": logits, "embedding": _classifier(copy)[1], **_pyramid(copy, self.levels)}
         self._network = tf.function(_constant(keras.Model(start, outputs)), jit_compile=xla or None)
         self._front = _constant(front) if self._resizes else tf.identity
@@ -98,6 +113,10 @@ class Served:
         probabilities = self._activation(logits)
         scores, indexes = tf.math.top_k(probabilities, self.top_k)
         labels = tf.gather(self.labels, indexes)
+        positive = {}
+        if self.thresholds:
+            positive["positive"] = probabilities >= limits(self.thresholds)
+            positive["top_positive"] = tf.gather(positive["positive"], indexes, batch_dims=1)
         return {
             "probabilities": probabilities,
             "logits": logits,
@@ -105,6 +124,7 @@ class Served:
             "score": scores[:, 0],
             "top_labels": labels,
             "top_scores": scores,
+            **positive,
         }
 
     def answers_of_keras(self, images):
@@ -205,7 +225,10 @@ def activated(model, activation, required=False):
         )
     name = free_name("activation", {operation.name for operation in model.operations})
     probabilities = keras.layers.Activation(activation or "sigmoid", dtype=model.output.dtype, name=name)
-    return type(model)(model.input, probabilities(model.output), name=model.name)
+    found = type(model)(model.input, probabilities(model.output), name=model.name)
+    if isinstance(model, DenseNetModel):
+        found.labels, found.decisions = model.labels, model.decisions
+    return found
 
 
 def inference_form(model, folded):

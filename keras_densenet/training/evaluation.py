@@ -1,86 +1,164 @@
-"""What a trained network gets right, and what it says about images."""
+"""How good a trained network's answers are."""
 
-import csv
 import dataclasses
-import itertools
-import json
-import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.data import Split, evaluation_batches, read_images
-from keras_densenet.files import written_beside
-from keras_densenet.models import framing_of
-from keras_densenet.training.curves import draw_confusion
+from keras_densenet.data import Split, evaluation_batches
+from keras_densenet.models.decisions import THRESHOLD, limits, thresholds_of
+from keras_densenet.models.flat import many_labels
+from keras_densenet.names import some
+from keras_densenet.training import bootstrap, metrics
+from keras_densenet.training.evaluation_files import MATRIX, write_evaluation
+from keras_densenet.training.prediction import predictor
 from keras_densenet.types import Array, Path
 
-MATRIX = 1000  # classes whose confusion is written and drawn as a matrix
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a network does on labelled images.
+    """What a network answers to labelled images, of one class each or with many labels, and how good that is.
 
     Args:
-        loss: mean cross-entropy.
-        top1, top5: shares of the images whose class is the most probable, or among the five most probable.
-        counts: int64 `(pairs, 3)`: true class, predicted class and number of images of each pair that occurs.
-        labels: names of the classes.
+        labels: names of the classes or labels.
+        truth: int `(images,)`, the class of each image; or `(images, labels)`, 1 (there), 0 (not there), -1 (unknown).
+        probabilities: float32 `(images, labels)`.
+        thresholds: of many labels, the probability from which on each is there; None for one that has none. Default:
+            0.5 each.
+        groups: what each image belongs to, such as a patient, `(images,)`; the bootstrap draws whole groups.
+        resamples: of the bootstrap; 0 for no intervals.
+        seed: of the bootstrap.
     """
 
-    loss: float
-    top1: float
-    top5: float
-    counts: Array
     labels: list[str]
+    truth: Array
+    probabilities: Array
+    thresholds: Sequence[float | None] = ()
+    groups: Array | None = None
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.many and not self.thresholds:
+            object.__setattr__(self, "thresholds", (THRESHOLD,) * len(self.labels))
+
+    @property
+    def many(self) -> bool:
+        """Whether an image may have many of the labels."""
+        return self.truth.ndim == 2
+
+    @functools.cached_property
+    def loss(self) -> float:
+        """Mean cross-entropy of the images; of many labels, mean binary cross-entropy of what is known, or NaN."""
+        if self.many:
+            wrong = np.where(self.truth == 1, self.probabilities, 1 - self.probabilities)[self.truth >= 0]
+        else:
+            wrong = np.take_along_axis(self.probabilities, self.truth[:, None], 1)
+        losses = -np.log(np.maximum(wrong, keras.config.epsilon()))
+        return float(losses.mean(dtype="float64")) if losses.size else float("nan")
+
+    @functools.cached_property
+    def accuracies(self) -> dict[str, float]:
+        """Of one class an image, the shares "top1" and "top5": the class is most probable, or among the first five."""
+        found = {} if self.many else metrics.accuracies(self.truth, self.probabilities)
+        return {"top1": found["accuracy"], "top5": found["top5"]} if found else {}
+
+    @property
+    def top1(self) -> float:
+        """Share of the images whose class is the most probable; NaN of many labels."""
+        return self.accuracies.get("top1", float("nan"))
+
+    @property
+    def top5(self) -> float:
+        """Share of the images whose class is among the five most probable; NaN of many labels."""
+        return self.accuracies.get("top5", float("nan"))
+
+    @functools.cached_property
+    def counts(self) -> Array:
+        """Of one class an image, int64 `(pairs, 3)`: true class, predicted class, images, of each pair that occurs."""
+        pairs, images = np.unique(np.stack([self.truth, self.probabilities.argmax(1)], 1), axis=0, return_counts=True)
+        return np.column_stack([pairs, images]).astype("int64")
 
     @property
     def confusion(self) -> Array:
-        """int64 `(classes, classes)`, images by true class (row) and predicted class; of 60,000 classes 27 GB."""
+        """Images by truth (row) and prediction: int64 `(classes, classes)`, of 60,000 classes 27 GB; or of many labels
+        int64 `(labels, 2, 2)`, not there and there, 0 for a label without a threshold."""
+        if self.many:
+            found, known = self.probabilities >= limits(self.thresholds), self.truth >= 0
+            known = known & np.isfinite(limits(self.thresholds))
+            pairs = [[known & (self.truth == row) & (found == column) for column in (0, 1)] for row in (0, 1)]
+            return np.moveaxis(np.sum(pairs, 2), -1, 0)
         matrix = np.zeros((len(self.labels), len(self.labels)), "int64")
         matrix[self.counts[:, 0], self.counts[:, 1]] = self.counts[:, 2]
         return matrix
 
     @property
     def images(self) -> Array:
-        """Number of images of each class."""
-        return self._by_class(self.counts)
+        """Number of images of each class, or with each label."""
+        return (self.truth == 1).sum(0) if self.many else np.bincount(self.truth, minlength=len(self.labels))
 
     @property
     def class_accuracy(self) -> Array:
         """Top-1 accuracy of each class; NaN where there are no images."""
         right = self.counts[self.counts[:, 0] == self.counts[:, 1]]
-        return self._by_class(right) / np.where(self.images, self.images, np.nan)
+        found = np.zeros(len(self.labels))
+        found[right[:, 0]] = right[:, 2]
+        return found / np.where(self.images, self.images, np.nan)
 
-    def _by_class(self, counts):
-        images = np.zeros(len(self.labels), "int64")
-        np.add.at(images, counts[:, 0], counts[:, 2])
-        return images
+    @functools.cached_property
+    def areas(self) -> dict[str, Array]:
+        """What `metrics.per_label` finds; empty of one of more than 1,000 classes."""
+        few = self.many or len(self.labels) <= MATRIX
+        return metrics.per_label(self.truth, self.probabilities) if few else {}
+
+    @functools.cached_property
+    def intervals(self) -> tuple[dict[str, Array], dict[str, tuple[float, float]]]:
+        """What `bootstrap.intervals` finds, by label and for the means; empty without `areas` or without resamples."""
+        if not self.areas or not self.resamples:
+            return {}, {}
+        return bootstrap.intervals(self.truth, self.probabilities, self.groups, self.resamples, self.seed)
+
+    @functools.cached_property
+    def figures(self) -> dict[str, Any]:
+        """What `evaluation.json` holds: loss, shares of right images, mean areas with intervals, calibration error."""
+        found: dict[str, Any] = {"images": len(self.truth), "loss": self.loss, **self.accuracies}
+        for name, values in self.areas.items():
+            found[name] = metrics.mean_known(values)
+            if ends := self.intervals[1].get(name):
+                found[f"{name}_interval"] = [*ends]
+        return {**found, "calibration_error": metrics.calibration_error(self.truth, self.probabilities)}
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each label: what the CSV holds, a dict."""
+        columns: dict[str, Any] = {"label" if self.many else "class": self.labels, "images": self.images}
+        if self.many:
+            columns["known"], columns["threshold"] = (self.truth >= 0).sum(0), self.thresholds
+            (tn, fp), (fn, tp) = np.moveaxis(self.confusion, 0, -1)
+            columns["sensitivity"], columns["specificity"] = share(tp, tp + fn), share(tn, tn + fp)
+            columns["precision"] = share(tp, tp + fp)
+        else:
+            columns["accuracy"] = self.class_accuracy
+        for name, values in self.areas.items():
+            columns[name] = values
+            if name in self.intervals[0]:
+                columns[f"{name}_low"], columns[f"{name}_high"] = self.intervals[0][name].T
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def write(self, folder: Path) -> None:
-        """Writes `evaluation.json`, `classes.csv`, `confusion.csv` and `confusion.png`.
+        """Writes figures, tables and pictures.
 
-        Of more than 1,000 classes `confusion.csv` has a line for each pair that occurs, and there is no picture.
+        `evaluation.json` has the figures, `classes.csv` or `labels.csv` a row for each, `predictions.csv` truth and
+        probabilities of every image; `confusion.csv` and `.png` what was taken for what, `roc.png` and
+        `precision_recall.png` the curves, `reliability.png` how often probabilities are right. Of more than 1,000
+        classes `confusion.csv` has a line for each pair that occurs, `predictions.csv` the most probable class alone,
+        and there are no pictures.
         """
-        folder, figures = pathlib.Path(folder), {"loss": self.loss, "top1": self.top1, "top5": self.top5}
-        with written_beside(folder / "evaluation.json") as path:
-            path.write_text(json.dumps({**figures, "images": int(self.images.sum())}, indent=2) + "\n")
-        rows = zip(self.labels, self.images, self.class_accuracy, strict=True)
-        _write_csv(folder / "classes.csv", [("class", "images", "accuracy"), *rows])
-        if len(self.labels) > MATRIX:
-            pairs = ((self.labels[true], self.labels[found], count) for true, found, count in self.counts)
-            _write_csv(folder / "confusion.csv", [("true class", "predicted class", "images"), *pairs])
-            (folder / "confusion.png").unlink(missing_ok=True)
-            return
-        confusion = self.confusion
-        matrix = ([label, *row] for label, row in zip(self.labels, confusion, strict=True))
-        _write_csv(folder / "confusion.csv", [("true class", *self.labels), *matrix])
-        with written_beside(folder / "confusion.png") as path:
-            draw_confusion(confusion, self.labels, path)
+        write_evaluation(self, folder)
 
 
 def evaluate(
@@ -90,16 +168,21 @@ def evaluate(
     batch_size: int = 64,
     ten_crop: bool = False,
     track: Callable[[tf.data.Dataset], Iterable[Any]] = lambda batches: batches,
+    groups: Array | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Evaluation:
     """Compares a network with the labels of images.
 
     Args:
-        model: from pixels in 0..255 to probabilities, as `load_model` gives it.
-        split: a `Split`.
-        labels: names of the classes.
+        model: from pixels in 0..255 to probabilities, as `load_model` gives it. Those of a `DenseNetModel` with
+            `decisions` are taken after their temperature, and its labels are there from their thresholds on, or 0.5.
+        split: a `Split`, of one class an image or of many labels.
+        labels: names of the classes or labels.
         batch_size: images in a batch.
         ten_crop: whether to average over the corners and the centre of the enlarged image, and their mirror images.
         track: wraps the batches, to show progress.
+        groups, resamples, seed: of the bootstrap, as in `Evaluation`.
 
     Returns:
         An `Evaluation`.
@@ -107,88 +190,62 @@ def evaluate(
     Raises:
         ValueError: if the images or labels are not the network's.
     """
-    _check_fits(model, split, labels)
-    probabilities = _predictor(model, ten_crop)
-    total, within5, pairs = 0.0, 0, []
-    for images, truth, weights in track(evaluation_batches(split, batch_size)):
-        real = weights.numpy() > 0  # the last batch is filled up
-        truth, found = truth.numpy()[real], probabilities(images).numpy()[real]
-        of_truth = np.take_along_axis(found, truth[:, None], 1)
-        total -= np.log(np.maximum(of_truth, keras.config.epsilon())).sum(dtype="float64")
-        within5 += int(((found > of_truth).sum(1) < 5).sum())
-        pairs.append(np.stack([truth, found.argmax(1)], 1))
-    unique, numbers = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
-    counts, count = np.column_stack([unique, numbers]).astype("int64"), len(split.labels)
-    right = numbers[unique[:, 0] == unique[:, 1]].sum()
-    return Evaluation(total / count, right / count, within5 / count, counts, list(labels))
+    check_fits(model, split, labels)
+    found = answers(predictor(model, ten_crop), split, batch_size, track)
+    thresholds = thresholds_of(model) if split.labels.ndim == 2 else ()
+    return Evaluation(list(labels), split.labels, found, thresholds, groups, resamples, seed)
 
 
-def predict(
-    model: keras.Model,
-    paths: Iterable[Path],
+def answers(
+    ask: Callable[[Any], Any],
+    split: Split,
     batch_size: int = 64,
-    bad: Callable[[Exception], None] | None = None,
-) -> Iterator[tuple[Path, Array]]:
-    """Asks a network about image files, a batch at a time.
+    track: Callable[[tf.data.Dataset], Iterable[Any]] = lambda batches: batches,
+) -> Array:
+    """What a function of batches of images gives for all images of a split, float32 `(images, labels)`."""
+    found = []
+    for images, _, weights in track(evaluation_batches(split, batch_size)):
+        found.append(ask(images).numpy()[weights.numpy() > 0])  # the last batch is filled up
+    return np.concatenate(found).astype("float32")
+
+
+def arranged(split: Split, names: Sequence[str], labels: Sequence[str]) -> Split:
+    """A split of many labels in the order of a network's, where it says nothing of one unknown (-1).
 
     Args:
-        model: from pixels in 0..255 to probabilities.
-        paths: of image files, an iterable.
-        batch_size: images in a batch; a network for any size gets them one by one.
-        bad: called with the error of a file that cannot be read, which is then left out. Default: the error is raised.
+        split: of many labels.
+        names: of its labels.
+        labels: the network's.
 
-    Yields:
-        `(path, probabilities)`, probabilities `(classes,)`.
+    Raises:
+        ValueError: if they have no label in common.
     """
-    framing, probabilities = framing_of(model), _predictor(model)
-    size, paths = 1 if framing.size is None else batch_size, iter(paths)
-    while batch := list(itertools.islice(paths, size)):
-        known, images = [], []
-        for path in batch:
-            try:
-                images.append(read_images([path], framing)[0])
-                known.append(path)
-            except (ValueError, OSError) as error:
-                if bad is None:
-                    raise
-                bad(error)
-        if known:
-            filled = np.stack([*images, *images[:1] * (size - len(images))])
-            yield from zip(known, probabilities(tf.constant(filled)).numpy(), strict=False)
+    columns = {name: index for index, name in enumerate(names) if name}
+    if not columns.keys() & set(labels):
+        raise ValueError(f"The network's labels are {some(labels)}. Received: images with the labels {some(names)}")
+    places = [columns.get(label, len(names)) for label in labels]
+    unknown = np.full((len(split.labels), 1), -1, "int8")
+    return split._replace(labels=np.hstack([split.labels, unknown])[:, places])
 
 
-def _predictor(model, ten_crop=False):
-    """A compiled function from images to probabilities."""
-
-    def probabilities(images):
-        if not ten_crop:
-            return model(images, training=False)
-        return sum(model(crop, training=False) for crop in _ten_crops(images)) / 10
-
-    return tf.function(probabilities, jit_compile=True, autograph=False, reduce_retracing=True)
-
-
-def _ten_crops(images):
-    """Corners and centre of the images enlarged by 8/7 (256 to 224), and their mirror images."""
-    height, width = images.shape[1:3]
-    above, left = round(height / 7), round(width / 7)
-    large = tf.image.resize(images, (height + above, width + left))
-    for y, x in ((0, 0), (0, left), (above, 0), (above, left), (above // 2, left // 2)):
-        crop = large[:, y : y + height, x : x + width]
-        yield from (crop, crop[:, :, ::-1])
-
-
-def _check_fits(model, split, labels):
+def check_fits(model: keras.Model, split: Split, labels: Sequence[str]) -> None:
+    """Raises ValueError where images or labels are not a network's."""
     if not len(split.labels):
         raise ValueError("There are no images to evaluate on")
     wanted, found = model.input_shape[1:], split.images.shape[1:]
     if any(a not in (None, b) for a, b in zip(wanted, found, strict=True)):
         raise ValueError(f"The network takes images of {wanted}. Received: images of {tuple(found)}")
-    if model.output_shape[-1] != len(labels):
-        raise ValueError(f"The network has {model.output_shape[-1]} classes. Received: images of {len(labels)} classes")
+    many = split.labels.ndim == 2
+    kind, count = "labels" if many else "classes", split.labels.shape[1] if many else len(labels)
+    if not model.output_shape[-1] == count == len(labels):
+        raise ValueError(f"The network has {model.output_shape[-1]} {kind}. Received: images of {count} {kind}")
+    if many and not many_labels(model):
+        raise ValueError(
+            "The images have many labels each, which needs a network that ends in a sigmoid. "
+            f"Received: {model.name!r}, which does not"
+        )
 
 
-def _write_csv(path, rows):
-    how = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}  # a name may be no Unicode
-    with written_beside(path) as beside, open(beside, "w", **how) as file:
-        csv.writer(file).writerows(rows)
+def share(part: Array, whole: Array) -> Array:
+    """`part / whole`, NaN where there is nothing."""
+    return part / np.where(whole, whole, np.nan)

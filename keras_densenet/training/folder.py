@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import keras_densenet
 from keras_densenet.files import changes, locked, sweep, written_beside
+from keras_densenet.models import Decisions, DenseNetModel
 from keras_densenet.models.flat import known_preprocessing
 from keras_densenet.training import losses, optimizer  # noqa: F401, whose classes checkpoints name
 from keras_densenet.training.curves import draw_curves
@@ -204,7 +205,7 @@ class RunFolder:
                 write(beside)
 
 
-_PROGRESS = "progress.json"
+_PROGRESS, _CONFIG = "progress.json", "config.json"  # in the archive that a .keras file is
 
 
 def _variables(model):
@@ -248,6 +249,22 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
     numbers = [str(number) for number in range(shape[-1] or 0)] if isinstance(shape, tuple) else []
     labels = getattr(model, "labels", None) or load_record(path).get("labels") or numbers
     return known_preprocessing(model), labels
+
+
+def keep_decisions(file: Path, decisions: Decisions | None) -> None:
+    """Gives the `DenseNetModel` in a `.keras` file its `decisions`; all else in the file stays what it is.
+
+    Raises:
+        ValueError: if another kind of model is in it.
+    """
+    with zipfile.ZipFile(file) as old, written_beside(file) as beside:
+        state = json.loads(old.read(_CONFIG))
+        if state["registered_name"] != keras.saving.get_registered_name(DenseNetModel):
+            raise ValueError(f"{str(file)!r} must hold a DenseNetModel, which keeps decisions, and nothing around it")
+        state["config"]["decisions"] = decisions and decisions.as_json()
+        with zipfile.ZipFile(beside, "w") as new:
+            for item in old.infolist():
+                new.writestr(item, json.dumps(state) if item.filename == _CONFIG else old.read(item))
 
 
 def load_record(path: Path) -> dict[str, Any]:

@@ -55,6 +55,37 @@ def accuracies(truth: Array, probabilities: Array) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "top5": float(within.mean())}
 
 
+def reliability(truth: Array, probabilities: Array, bins: int = 15) -> Array:
+    """How often answers of about the same probability are right: the points of a reliability diagram.
+
+    Args:
+        truth, probabilities: as for `per_label`. Of one class an image, the most probable class counts, and whether it
+            is the image's; of many labels, every known label of every image counts, and whether it is there.
+        bins: equally wide, between 0 and 1.
+
+    Returns:
+        float64 `(bins, 3)`: the number of answers, their mean probability and the share that is right; NaN in the last
+        two where there are no answers.
+    """
+    check_shapes(truth, probabilities)
+    if truth.ndim == 1:
+        sure, right = probabilities.max(1), probabilities.argmax(1) == truth
+    else:
+        sure, right = probabilities[truth >= 0], truth[truth >= 0] == 1
+    places = np.clip((sure * bins).astype(int), 0, bins - 1)
+    counts, *sums = (np.bincount(places, weights, bins) for weights in (None, sure, right))
+    return np.column_stack([counts, *(np.where(counts, of, np.nan) / np.maximum(counts, 1) for of in sums)])
+
+
+def calibration_error(truth: Array, probabilities: Array, bins: int = 15) -> float:
+    """Expected calibration error: by how much probabilities and shares of `reliability` differ, in the mean of answers.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    counts, sure, right = reliability(truth, probabilities, bins).T
+    return float(np.nansum(counts * np.abs(sure - right)) / counts.sum()) if counts.any() else float("nan")
+
+
 def known_of_labels(truth, probabilities):
     """For each label its known images: whether it is there, bool, and its probabilities."""
     for label in range(probabilities.shape[1]):

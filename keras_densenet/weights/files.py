@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_densenet.files import written_beside
 from keras_densenet.layers.folded import Folded
+from keras_densenet.models.decisions import Decisions
 from keras_densenet.types import Path
 from keras_densenet.weights import catalogue, containers, hdf5, layouts, networks
 from keras_densenet.weights.download import fetch
@@ -87,6 +88,8 @@ def load_weights(
         model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
         if plan.classes and checkpoint.labels and not skipped:
             model.labels = checkpoint.labels
+            if checkpoint.thresholds:
+                model.decisions = Decisions(checkpoint.thresholds, rule=f"published with {checkpoint.name}")
     for name, array in values.items():
         variables[name].assign(array)
     return skipped

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from keras_densenet.data import Split
 from keras_densenet.training import evaluate, predict
+from keras_densenet.training.metrics import calibration_error
 
 LABELS = ["a", "b", "c", "d", "e", "f", "g"]
 
@@ -58,15 +60,36 @@ def test_the_files_hold_what_was_found(network, tmp_path):
     found = evaluate(network, Split(_images([0, 1, 1]), np.array([0, 1, 2], "int32")), LABELS)
     found.write(tmp_path / "new")
     state = json.loads((tmp_path / "new" / "evaluation.json").read_text())
-    assert state == {"loss": found.loss, "top1": found.top1, "top5": found.top5, "images": 3}
+    assert {"loss": found.loss, "top1": found.top1, "top5": found.top5, "images": 3}.items() <= state.items()
     with open(tmp_path / "new" / "confusion.csv", newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["true class", *LABELS]
     assert rows[2] == ["c", "0", "1", "0", "0", "0", "0", "0"]
     with open(tmp_path / "new" / "classes.csv", newline="") as file:
-        assert list(csv.reader(file))[3] == ["c", "1", "0.0"]
+        assert list(csv.reader(file))[3][:3] == ["c", "1", "0.0"]
     with Image.open(tmp_path / "new" / "confusion.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_areas_are_those_of_the_predictions_that_are_written(network, tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 6, 60).astype("int32")  # nothing of the last class
+    found = evaluate(network, Split(_images(truth + random.integers(-2, 3, 60)), truth), LABELS, resamples=50)
+    found.write(tmp_path)
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    with open(tmp_path / "classes.csv", newline="") as file:
+        classes = [*csv.DictReader(file)]
+    areas = []
+    for label, figures in zip(LABELS[:6], classes, strict=False):
+        there = [row["truth"] == label for row in rows]
+        areas.append(roc_auc_score(there, [float(row[f"probability: {label}"]) for row in rows]))
+        assert float(figures["auroc"]) == pytest.approx(areas[-1], abs=1e-9)
+        assert float(figures["auroc_low"]) <= areas[-1] <= float(figures["auroc_high"])
+    assert classes[6]["auroc"] == "nan"
+    state = json.loads((tmp_path / "evaluation.json").read_text())
+    assert state["auroc"] == pytest.approx(np.mean(areas), abs=1e-9)
+    assert state["calibration_error"] == calibration_error(truth, found.probabilities)
 
 
 def test_many_classes_take_no_square_of_memory_and_no_picture(tmp_path):
@@ -82,7 +105,8 @@ def test_many_classes_take_no_square_of_memory_and_no_picture(tmp_path):
     tracemalloc.stop()
     assert peak < 300e6
     assert (found.top1, found.images[7], found.class_accuracy[7]) == (0.5, 2, 0.5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "confusion.csv", "evaluation.json"]
+    names = ["classes.csv", "confusion.csv", "evaluation.json", "predictions.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     with open(tmp_path / "confusion.csv", newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["true class", "predicted class", "images"]
