@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
+    from keras_densenet.training.batch import largest_batch_size
     from keras_densenet.training.evaluation import Evaluation, evaluate, predict
     from keras_densenet.training.folder import load_model, load_record, model_file
     from keras_densenet.training.recipe import RECIPES, Recipe
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate",
     "fine_tune",
     "freeze",
+    "largest_batch_size",
     "load_model",
     "load_record",
     "make_strategy",
