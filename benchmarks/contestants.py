@@ -1,7 +1,8 @@
 """Who runs: each function builds one implementation and returns a step to time, a function without arguments.
 
-A `plan` has the fields of `keras_densenet.Architecture` and the network's name. All train with Nesterov momentum SGD on
-one fixed batch. TensorFlow and torch do not bear each other in one process, so each is imported where it is used.
+A `plan` has the fields of `keras_densenet.Architecture` and the network's name; a `policy` is Keras' dtype policy, for
+torch its autocast. All train with Nesterov momentum SGD on one fixed batch, on a GPU where there is one. TensorFlow and
+torch do not bear each other in one process, so each is imported where it is used.
 """
 
 import functools
@@ -40,9 +41,10 @@ def _ordinary(plan):
     return plain_model(_ours(plan))
 
 
-def _keras_train(build, xla, plan, batch_size):
+def _keras_train(build, xla, plan, batch_size, policy):
     import keras
 
+    keras.config.set_dtype_policy(policy)
     images, labels = _batch(plan, batch_size)
     model = build(plan)
     model.compile(keras.optimizers.SGD(0.01, 0.9, nesterov=True), "sparse_categorical_crossentropy", jit_compile=xla)
@@ -50,9 +52,11 @@ def _keras_train(build, xla, plan, batch_size):
     return lambda: model.train_on_batch(images, labels)
 
 
-def _keras_infer(build, xla, plan, batch_size):
+def _keras_infer(build, xla, plan, batch_size, policy):
+    import keras
     import tensorflow as tf
 
+    keras.config.set_dtype_policy(policy)
     images = tf.constant(_batch(plan, batch_size)[0])
     model = build(plan)
     run = tf.function(functools.partial(model, training=False), jit_compile=xla)
@@ -80,20 +84,36 @@ def _torch_model(plan):
 def _torch_images(images):
     import torch
 
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    return images.to(_torch_device())
 
 
-def _torch_train(plan, batch_size):
+def _torch_device():
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _torch_autocast(policy):
+    import torch
+
+    dtype = getattr(torch, policy.removeprefix("mixed_"))
+    return torch.autocast(_torch_device(), dtype, enabled=policy.startswith("mixed_"))
+
+
+def _torch_train(compiled, plan, batch_size, policy):
     import torch
 
     images, labels = _batch(plan, batch_size)
-    images, labels = _torch_images(images), torch.from_numpy(labels)
-    model = _torch_model(plan).train()
+    images, labels = _torch_images(images), torch.from_numpy(labels).to(_torch_device())
+    model = _torch_model(plan).train().to(_torch_device())
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
+    model = torch.compile(model) if compiled else model
 
     def step():
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        with _torch_autocast(policy):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -101,24 +121,25 @@ def _torch_train(plan, batch_size):
     return step
 
 
-def _torch_infer(compiled, plan, batch_size):
+def _torch_infer(compiled, plan, batch_size, policy):
     import torch
 
     images = _batch(plan, batch_size)[0]
-    images, model = _torch_images(images), _torch_model(plan).eval()
+    images, model = _torch_images(images), _torch_model(plan).eval().to(_torch_device())
     model = torch.compile(model) if compiled else model
 
     def step():
-        with torch.inference_mode():
-            return model(images).numpy()
+        with torch.inference_mode(), _torch_autocast(policy):
+            return model(images).float().cpu().numpy()
 
     return step
 
 
-def _onnxruntime_infer(plan, batch_size):
+def _onnxruntime_infer(plan, batch_size, policy):
     import onnxruntime
     import torch
 
+    assert policy == "float32"
     images = _batch(plan, batch_size)[0]
     with tempfile.TemporaryDirectory() as folder:
         model = _torch_model(plan).eval()
@@ -130,9 +151,10 @@ def _onnxruntime_infer(plan, batch_size):
     return lambda: session.run(None, given)
 
 
-def _openvino_infer(plan, batch_size):
+def _openvino_infer(plan, batch_size, policy):
     import openvino
 
+    assert policy == "float32"
     images = _batch(plan, batch_size)[0]
     with tempfile.TemporaryDirectory() as folder:
         _ordinary(plan).export(folder, verbose=False)
@@ -147,8 +169,9 @@ TRAIN = {
     "ordinary Keras, XLA": functools.partial(_keras_train, _ordinary, True),
     "ordinary Keras": functools.partial(_keras_train, _ordinary, False),
     "ordinary Keras, XLA, kept memory": functools.partial(_keras_train, _ordinary, True),
-    "torchvision eager": _torch_train,
-    "torchvision eager, kept memory": _torch_train,
+    "torchvision eager": functools.partial(_torch_train, False),
+    "torchvision eager, kept memory": functools.partial(_torch_train, False),
+    "torchvision compiled": functools.partial(_torch_train, True),
 }
 INFER = {
     "keras_densenet folded, XLA": functools.partial(_keras_infer, _folded, True),
@@ -171,10 +194,14 @@ TASKS = {"train": TRAIN, "infer": INFER}
 
 
 def environment(name):
-    """A contestant's environment: this package as it comes, the others as they come or told to keep their memory."""
+    """A contestant's environment: this package as it comes, the others as they come or told to keep their memory.
+
+    All of them share a GPU where there is one.
+    """
+    common = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     if name.startswith("keras_densenet"):
-        return dict(os.environ)
+        return common
     if "kept memory" not in name:
-        return {**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "0"}  # what importing keras_densenet would turn on
+        return {**common, "TF_CPU_ALLOCATOR_USE_BFC": "0"}  # what importing keras_densenet would turn on
     malloc = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
-    return {**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "1", "GLIBC_TUNABLES": malloc}
+    return {**common, "TF_CPU_ALLOCATOR_USE_BFC": "1", "GLIBC_TUNABLES": malloc}

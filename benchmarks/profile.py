@@ -22,7 +22,7 @@ def profile(network, batch_size):
     """Milliseconds of one step by kind of kernel: `(milliseconds of the step, {kind: (milliseconds, kernels)})`."""
     import tensorflow as tf
 
-    step = TRAIN["keras_densenet, XLA"](types.SimpleNamespace(**plan_of(network)), batch_size)
+    step = TRAIN["keras_densenet, XLA"](types.SimpleNamespace(**plan_of(network)), batch_size, "float32")
     step(), step()
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)

@@ -27,7 +27,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 console = rich.console.Console(width=150)
 
 
-def race(task, network, batch_size, rounds, only=()):
+def race(task, network, batch_size, rounds, only=(), policy="float32", together=False):
     """Runs all installed contestants in turns.
 
     Args:
@@ -36,39 +36,50 @@ def race(task, network, batch_size, rounds, only=()):
         batch_size: images in a batch.
         rounds: timed steps of each, after one that compiles and one that warms up.
         only: names of the contestants, if not all.
+        policy: Keras' dtype policy.
+        together: whether all compile at the same time, and first calls mean little: where there are many cores.
 
     Returns:
-        A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, and of an
-        XLA program the seconds of its compilation and the bytes of its temporary buffers.
+        A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, on a GPU
+        peak_gpu, and of an XLA program the seconds of its compilation and the bytes of its temporary buffers.
     """
     names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
     plan, workers, rows = plan_of(network), {}, []
     with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
 
-        def ask(name, what):
-            worker = workers[name]
-            worker.stdin.write(what + "\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
+        def tell(name, what):
+            workers[name].stdin.write(what + "\n")
+            workers[name].stdin.flush()
+
+        def ask(name, what=None):
+            if what is not None:
+                tell(name, what)
+            answer = workers[name].stdout.readline()
             bar.advance(todo)
             if not answer:
                 raise RuntimeError(f"{name} failed on {plan['name']}: {_log(folder, name)[-2000:]}")
             return json.loads(answer)
 
         try:
+            row = {"task": task, "network": plan["name"], "batch": batch_size, "policy": policy}
             for name in names:
                 with open(_log_file(folder, name), "w") as log:
+                    arguments = [task, name, json.dumps(plan), str(batch_size), policy]
                     workers[name] = subprocess.Popen(
-                        [sys.executable, "-m", "benchmarks.worker", task, name, json.dumps(plan), str(batch_size)],
+                        [sys.executable, "-m", "benchmarks.worker", *arguments],
                         env={**environment(name), **_TELL_COMPILATION},
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=log,
                         text=True,
                     )
-                first = {"first_call": ask(name, "step")["seconds"]}
-                rows.append({"task": task, "network": plan["name"], "batch": batch_size, "name": name, **first})
+                tell(name, "step")
+                if not together:
+                    rows.append({**row, "name": name, "first_call": ask(name)["seconds"]})
+            if together:
+                rows = [{**row, "name": name, "first_call": ask(name)["seconds"]} for name in names]
+            for name in names:
                 ask(name, "step")
             seconds = {name: [] for name in names}
             for _ in range(rounds):
@@ -125,25 +136,31 @@ def plan_of(network):
 
 def show(title, rows):
     """Prints a table of what `race` found, and writes it to `results/<title>.csv` and `.png`."""
+    caption = table(title, rows)
+    save(title, rows)
+    _draw(title, rows, caption)
+
+
+def table(title, rows):
+    """Prints a table of what `race` found, whose rows get their speed; returns what it says of the machine."""
     best = min(row["seconds"] for row in rows if row["name"].startswith("ordinary Keras"))
-    table = rich.table.Table(
-        "contestant", "median", "spread", "speed", "first call", "compilation", "buffers", "peak RSS", title=title
-    )
+    memory = "peak_gpu" if rows[0].get("peak_gpu") else "peak_rss"
+    heads = "contestant", "median", "spread", "speed", "first call", "compilation", "buffers"
+    found = rich.table.Table(*heads, "peak on the GPU" if memory == "peak_gpu" else "peak RSS", title=title)
     for row in rows:
         row["speed"] = best / row["seconds"]
-        table.add_row(
+        found.add_row(
             row["name"],
-            f"{row['seconds']:.3f} s",
-            f"{row['spread']:.3f} s",
+            f"{row['seconds']:.4f} s",
+            f"{row['spread']:.4f} s",
             f"{row['speed']:.2f}x",
             f"{row['first_call']:.0f} s",
             f"{row['compilation']:.0f} s" if row["compilation"] else "",
             f"{row['buffers'] / 1e6:,.0f} MB" if row["buffers"] else "",
-            f"{row['peak_rss'] / 1e6:,.0f} MB",
+            f"{row[memory] / 1e6:,.0f} MB",
         )
-    console.print(table, caption := f"speed: against the faster mode of ordinary Keras. {machine()}")
-    save(title, rows)
-    _draw(title, rows, caption)
+    console.print(found, caption := f"speed: against the faster mode of ordinary Keras. {machine()}")
+    return caption
 
 
 def save(title, rows):

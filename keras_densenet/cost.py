@@ -88,6 +88,22 @@ class Cost:
         values = self.input_values + sum(values) if training else max(values)
         return batch_size * _BYTES[dtype] * values
 
+    def training_bytes(self, batch_size: int, dtype: str = "float32", copies: int = 3) -> int:
+        """Bytes that a training step compiled by XLA needs, within a tenth or so of what it then has.
+
+        That is the activations that are kept, those that are alive where most are, and the weights' copies.
+
+        Args:
+            batch_size: images.
+            dtype: of the activations, as in `activation_bytes`.
+            copies: float32 numbers for each weight: itself, its gradient and the optimizer's momentum.
+
+        Returns:
+            Bytes, an int.
+        """
+        activations = [self.activation_bytes(batch_size, training, dtype) for training in (True, False)]
+        return sum(activations) + 4 * copies * self.trainable_parameters
+
     def _sized(self, name):
         return sum(self._each(name))
 

@@ -1,8 +1,9 @@
-"""TensorFlow's memory: kept from step to step on the CPU, and given back after a training."""
+"""Memory: how much there is, kept by TensorFlow from step to step on the CPU, and given back after a training."""
 
 import contextlib
 import gc
 import os
+import pathlib
 
 
 def keep_memory():
@@ -15,6 +16,24 @@ def keep_memory():
     if hasattr(os, "sysconf"):  # TensorFlow's own limit is 64 GiB, whatever the machine has
         megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
         os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
+
+
+_GROUP = pathlib.Path("/sys/fs/cgroup")  # of a container, which psutil does not look at
+
+
+def available() -> int:
+    """Bytes that a training may take on each of this machine's devices: the smallest GPU's, without any the CPU's."""
+    import psutil
+
+    from keras_densenet.compat.tensorflow import memory_limits
+
+    if limits := memory_limits("GPU"):
+        return min(limits)
+    found = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no such files, or no limit
+        limit, used = (int((_GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        found = min(found, limit - used)
+    return found
 
 
 @contextlib.contextmanager

@@ -206,3 +206,8 @@ def test_keras_layers_have_variables_and_twins(model):
     other = tf.Variable(1.0)
     of_keras.track(last, other, "other")
     assert last._trackable_children()["other"] is other
+
+
+def test_the_memory_of_each_device_is_known():
+    assert [limit > 2**20 for limit in of_tensorflow.memory_limits("CPU")] == [True]
+    assert of_tensorflow.memory_limits("GPU") == [] or min(of_tensorflow.memory_limits("GPU")) > 2**20

@@ -1,7 +1,12 @@
 """Cost in closed form: against the published counts, against built networks, and against sums done by hand."""
 
+import json
 import math
+import os
+import re
 import statistics
+import subprocess
+import sys
 import timeit
 
 import pytest
@@ -184,3 +189,30 @@ def test_wrong_argument_and_dtype_are_refused():
         kd.cost(arguments(theta=2))
     with pytest.raises(ValueError, match=r"^dtype must be one of .*float32.* Received: dtype='int8'$"):
         kd.cost("densenet121").activation_bytes(1, training=True, dtype="int8")
+
+
+COMPILED = """
+import json, sys
+import numpy as np
+import keras_densenet as kd
+for options, batch in json.loads(sys.argv[1]):
+    model = kd.DenseNet(**options)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+    model.train_on_batch(np.zeros((batch, *model.input_shape[1:]), "float32"), np.zeros(batch, "int32"))
+"""
+
+
+@pytest.mark.timeout(250)
+def test_a_compiled_training_step_needs_what_the_closed_form_says():
+    """By what XLA tells of its buffers, without those of weights and gradients."""
+    deep = arguments("BC", blocks=(6, 6), growth_rate=12, input_shape=(32, 32, 3))
+    large = arguments("BC", "imagenet", blocks=(2, 4), growth_rate=16, input_shape=(96, 64, 3))
+    cases = [(deep, 16), (large, 32)]
+    told = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "buffer_assignment=1"}
+    command = [sys.executable, "-c", COMPILED, json.dumps(cases)]
+    done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    buffers = [int(size) for size in re.findall(r"Combined temp allocation .* size (\d+), preallocated", done.stderr)]
+    largest = sorted(buffers)[-2:]
+    expected = sorted(kd.cost(options).training_bytes(batch, copies=1) for options, batch in cases)
+    assert all(0.7 < form / size < 1.1 for form, size in zip(expected, largest, strict=True)), (expected, largest)

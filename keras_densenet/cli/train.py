@@ -1,6 +1,7 @@
 """`keras-densenet train`."""
 
 import dataclasses
+import json
 import os
 import pathlib
 from typing import Annotated
@@ -59,6 +60,15 @@ def train(
     data_dir: DataDir = None,
     weights: Annotated[str | None, typer.Option(help="To start from; the classifier is new.")] = None,
     freeze: Annotated[str | None, typer.Option(help="Last stage to leave untrained, such as block2.")] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTEGER|auto",
+            help="Images in an update, of all devices together; auto: as many as the memory holds, a power of two.",
+            show_default="the recipe's",
+            rich_help_panel="Recipe",
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help=f"{', '.join(training.RECIPES)}; the options below change it.")] = "short",
     strategy: Annotated[str, typer.Option(help="none, mirrored (this machine's GPUs) or multi_worker (TF_CONFIG).")] = (
         "none"
@@ -83,6 +93,8 @@ def train(
     source = _source(model, plan.data, data, image_size, data_dir, table)
     if sync_statistics and strategy == "none":
         raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
+    if batch_size not in (None, "auto"):
+        changes["batch_size"] = _number(batch_size)
     settled = named(recipe).changed(**plan.recipe).changed(**changes)
     devices = training.make_strategy(strategy, sync_statistics)  # many workers: before anything of TensorFlow runs
     splits = load_splits(**source, skip_bad=skip_bad or bool(plan.data.get("skip_bad")), seed=settled.seed)
@@ -90,13 +102,39 @@ def train(
     if plan.data and (shape, classes) != (plan.data["shape"], plan.data["classes"]):
         wanted, found = _images(plan.data["shape"], plan.data["classes"]), _images(shape, classes)
         raise ValueError(f"The network of {model} was found on images of {wanted}. Received: images of {found}")
-    if "batch_size" not in {**plan.recipe, **changes}:
+    if batch_size == "auto":
+        settled = _largest(plan.network, splits, settled, out, strategy=devices, weights=weights, freeze=freeze)
+    elif "batch_size" not in {**plan.recipe, **changes}:
         settled = filled(settled, splits, devices)
     budget = dataclasses.replace(plan.budget, batch_size=settled.batch_size)
     if excess := budget.excess({**plan.network, "input_shape": shape, "classes": classes}):
         console.print(f"over the budget that {model} was found within: {excess}", highlight=False, markup=False)
     options = {"strategy": devices, "weights": weights, "freeze": freeze, "tensorboard": tensorboard}
     run_training(plan.network, source["source"], splits, settled, out, **options)
+
+
+def _number(batch_size):
+    if not batch_size.isdecimal():
+        raise ValueError(f"--batch-size must be a whole number or auto. Received: {batch_size!r}")
+    return int(batch_size)
+
+
+def _largest(network, splits, recipe, out, **options):
+    """The recipe with the batch size that the run in the folder has, or else the largest that can be trained with."""
+    begun = out / "run.json"
+    if begun.is_file():
+        return recipe.changed(batch_size=json.loads(begun.read_text())["arguments"]["recipe"]["batch_size"])
+
+    def told(sizes):
+        for size in sizes:
+            with console.status(f"trying a batch of {size:,} images ..."):
+                yield size
+
+    size = training.largest_batch_size(network, splits, recipe, track=told, **options)
+    console.print(
+        f"batch size {size:,}, the largest power of two for each device that the memory holds", highlight=False
+    )
+    return recipe.changed(batch_size=size)
 
 
 def _plan(model, own):

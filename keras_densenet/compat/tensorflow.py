@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.compiler.xla import xla_data_pb2
+from tensorflow.python.client import device_lib
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_util
 
@@ -49,6 +50,11 @@ def convolution(x: Tensor, kernel: Tensor, padding: Sequence[Sequence[int]], dim
         precision_config="",
         preferred_element_type=kernel.dtype,
     )
+
+
+def memory_limits(kind: str) -> list[int]:
+    """The bytes that TensorFlow may use of each device of a kind, "GPU" or "CPU"; what is visible is initialised."""
+    return [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == kind]
 
 
 def custom_gradients() -> set[str]:

@@ -6,6 +6,7 @@ from keras_densenet.lazy import exports
 
 if TYPE_CHECKING:
     from keras_densenet.training import metrics as metrics
+    from keras_densenet.training.batch import largest_batch_size
     from keras_densenet.training.calibration import Calibration, calibrate
     from keras_densenet.training.evaluation import Evaluation, evaluate
     from keras_densenet.training.folder import keep_decisions, load_model, load_record, model_file
@@ -36,6 +37,7 @@ __all__ = [
     "fine_tune",
     "freeze",
     "keep_decisions",
+    "largest_batch_size",
     "load_model",
     "load_record",
     "make_strategy",

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_densenet.compat.keras import graph_of
 from keras_densenet.data import Splits
-from keras_densenet.models.flat import activation_name, ending, opened
+from keras_densenet.models.flat import many_labels
 from keras_densenet.training.losses import BinaryCrossentropy, CategoricalCrossentropy
 from keras_densenet.training.recipe import Recipe
 from keras_densenet.types import Array
@@ -85,8 +84,7 @@ class Task:
     @classmethod
     def of_model(cls, model: keras.Model, labels: Sequence[str]) -> "Task":
         """What a trained network has learned: many labels where it ends in sigmoids, otherwise one class an image."""
-        last = ending(opened(model))[1] if graph_of(model) is not None else None
-        many = activation_name(last) == "sigmoid"
+        many = many_labels(model)
         return cls(labels=tuple(labels), many=many, loss=BinaryCrossentropy() if many else CategoricalCrossentropy())
 
     @property
