@@ -39,7 +39,11 @@ def _methods(kind):
             yield next(filter(None, wrapped), method)
 
 
-@pytest.mark.parametrize("function", sorted(set(_public()), key=lambda f: (f.__module__, f.__qualname__)), ids=str)
+def _name(function):
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+@pytest.mark.parametrize("function", sorted(set(_public()), key=_name), ids=_name)
 def test_a_public_function_is_annotated_throughout(function):
     signature = inspect.signature(function)
     bare = [name for name, parameter in signature.parameters.items() if parameter.annotation is parameter.empty]
