@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import threading
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ VALUES = "an array of what are no real numbers, or of NaN or infinity"
 PACKED = "DICOM of a compression for which pydicom needs another package, such as pylibjpeg"
 WINDOW, OWN_RANGE = "DICOM, seen through its window", "DICOM without a window, in its own units"
 ORIENTATION = 0x0112  # the EXIF tag
+_PARSER = threading.Lock()  # of headers: Python 3.11's fails now and then where two threads use it
 
 
 class Fault(ValueError):
@@ -51,7 +53,7 @@ def contents(record):
     if isinstance(record, np.ndarray) or not is_array_file(record):
         return record, []
     file = io.BytesIO(record if isinstance(record, bytes) else pathlib.Path(record).read_bytes())
-    array, findings = (np.load(file, allow_pickle=False), []) if file.getvalue()[:1] == b"\x93" else _read_dicom(file)
+    array, findings = (_read_npy(file), []) if file.getvalue()[:1] == b"\x93" else _read_dicom(file)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or not array.size:
@@ -117,6 +119,14 @@ def deep_pixels(image, record):
         band.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
         PIL.ImageOps.exif_transpose(band, in_place=True)
     return np.stack([np.asarray(band) for band in bands], -1)
+
+
+def _read_npy(file):
+    try:
+        with _PARSER:
+            return np.load(file, allow_pickle=False)
+    except MemoryError:
+        raise ValueError("its header tells of more than memory has") from None
 
 
 def _read_dicom(file):

@@ -184,9 +184,10 @@ def checked(parts, names, report, source, skip_bad):
     if parts["train"].labels.ndim == 2:
         return _checked_labels(parts, names, report, source, skip_bad)
     for part, (_, labels) in parts.items():
-        for index in np.flatnonzero((labels < 0) | (labels >= len(names))):
+        outside = (labels < 0) | (labels >= len(names))
+        for index in np.flatnonzero(outside):
             report.add(f"labels out of range 0..{len(names) - 1}", f"{labels[index]} of {part} image {index}")
-        count = [np.count_nonzero(labels == index) for index in range(len(names))]
+        count = np.bincount(labels[~outside], minlength=len(names))
         for name, images in zip(names, count, strict=True):
             if images == 0:
                 report.add(f"classes without images in {part}", name)

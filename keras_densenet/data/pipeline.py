@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_densenet.data.augmentation import DRAWS, Mixer, cutter, reader
 from keras_densenet.data.splits import Split
+from keras_densenet.data.stratify import by_class
 from keras_densenet.data.variation import Augmentation
 
 
@@ -66,7 +67,10 @@ def training_stream(
 
     def shuffled(number):
         if balanced:
-            order = tf.numpy_function(_balanced, (split.labels, steps * batch_size, seed, number), tf.int64, False)
+            members = by_class(split.labels)
+            order = tf.numpy_function(
+                lambda number: _balanced(members, steps * batch_size, [seed, number]), [number], tf.int64, False
+            )
             return tf.ensure_shape(order, steps * batch_size)
         return tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, number])[: steps * batch_size]
 
@@ -84,15 +88,12 @@ def training_stream(
     return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE), steps
 
 
-def _balanced(labels, places, seed, epoch):
+def _balanced(members, places, seed):
     """Indices in random order, of every class as many, up to one; no image a second time before all of its class."""
-    random = np.random.default_rng([seed, epoch])
-    classes = random.permutation(np.unique(labels))
-    shares = np.bincount(np.arange(places) % len(classes), minlength=len(classes))
-    drawn = [
-        np.resize(random.permutation(np.flatnonzero(labels == label)), share)
-        for label, share in zip(classes, shares, strict=True)
-    ]
+    random = np.random.default_rng(seed)
+    members = [members[index] for index in random.permutation(len(members))]
+    shares = np.bincount(np.arange(places) % len(members), minlength=len(members))
+    drawn = [np.resize(random.permutation(own), share) for own, share in zip(members, shares, strict=True)]
     return random.permutation(np.concatenate(drawn))
 
 

@@ -23,10 +23,15 @@ def held(labels, share, seed, groups=None):
         which = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
         return _held_groups(*_counts(labels, which), share, random)[which]
     inside = np.zeros(count, bool)
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+    for members in map(random.permutation, by_class(labels)):
         inside[members[: min(len(members) - 1, max(1, round(share * len(members))))]] = True
     return inside
+
+
+def by_class(labels):
+    """The indices of each class that there is, a list of arrays."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(labels) else []
 
 
 def _counts(labels, which):

@@ -30,7 +30,7 @@ NO_LABEL = (
     "labels other than 1, 0, -1 or nothing (is the column no label? Name those that are: --column label=NAME,NAME)"
 )
 TWICE, CONTRARY = "paths twice", "paths twice with other labels, split or group"
-DIVIDED = "groups in two splits"
+DIVIDED = "rows whose group is in another split"
 SILENT = "images of which no label is known, left out"
 
 
@@ -214,6 +214,6 @@ def _undivided(images, report):
         if before.part == image.part:
             whole[path] = image
         else:
-            told = f"row {image.row}: {visible(image.group)} is in {image.part}, in row {before.row} in {before.part}"
+            told = f"row {image.row} ({visible(image.group)} is in {before.part} in row {before.row})"
             report.add(DIVIDED, told)
     return whole

@@ -168,10 +168,13 @@ def test_damaged_arrays_and_other_bands_are_named(tmp_path):
     whole = (folder / "a" / "0.npy").read_bytes()
     (folder / "a" / "short.npy").write_bytes(whole[:-20])
     np.save(folder / "a" / "objects.npy", np.array([{}, None]), allow_pickle=True)
+    with open(folder / "a" / "huge.npy", "wb") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (10**7, 10**7, 5)}
+        np.lib.format.write_array_header_1_0(file, header)
     np.save(folder / "b" / "bands.npy", np.zeros((4, 4, 2)))
     with pytest.raises(ValueError, match="has bad data") as error:
         data.load(folder)
-    assert "2 truncated or damaged: a/objects.npy, a/short.npy" in str(error.value)
+    assert "3 truncated or damaged: a/huge.npy, a/objects.npy, a/short.npy" in str(error.value)
     assert "1 of other than 5 channels: b/bands.npy has 2" in str(error.value)
     assert len(data.load(folder, skip_bad=True, validation=0).train.labels) == 10
     with pytest.raises(ValueError, match=r"bands\.npy' cannot be decoded as an image: it has 2 bands, not 5"):

@@ -85,3 +85,9 @@ def test_a_limited_data_set_keeps_the_shares_of_labels():
     part = limited(arrange({"train": split}, "abc", 0, 0.1), 200)
     assert abs(len(part.train.labels) - 200) <= 10
     np.testing.assert_allclose(part.train.labels.mean(0), labels.mean(0), atol=0.03)
+
+
+def test_which_images_of_classes_are_held_out_has_not_changed():
+    """A run that goes on must find its own test images."""
+    labels = np.random.default_rng(0).integers(0, 3, 20).astype("int32")
+    assert np.flatnonzero(held(labels, 0.2, 0)).tolist() == [6, 10, 14, 16]

@@ -207,7 +207,7 @@ BAD = {
     "divided": (
         _rows(header=(*GROUP, "split"), values=lambda n: (n % 2, n % 3 % 2, n // 2, ["train", "test"][n == 39])),
         {},
-        r"1 groups in two splits: row 41: 19 is in test, in row 40 in train",
+        r"1 rows whose group is in another split: row 41 \(19 is in train in row 40\)",
     ),
 }
 
