@@ -7,11 +7,10 @@ from typing import Any
 
 import keras_tuner
 
-from keras_densenet import training
 from keras_densenet.architecture import Architecture
 from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.search.space import declare, parse, text
-from keras_densenet.training import RECIPES, Recipe
+from keras_densenet.training import RECIPES, KnownAccuracy, Recipe, Task
 from keras_densenet.types import ImageShape
 
 Values = bool | float | str | None | list[Any] | tuple[float, ...]
@@ -133,12 +132,12 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
         return dataclasses.replace(self.recipe, **changes)
 
     def build(self, hp: keras_tuner.HyperParameters) -> DenseNetModel:
-        """Builds and compiles the `DenseNet` at a point, for integer labels."""
+        """Builds and compiles the `DenseNet` at a point, for integer labels, or columns of many labels."""
         values = self.declare_hyperparameters(hp)
         recipe, labels = self.recipe_at(values), [str(number) for number in range(self.classes)]
-        task = training.Task.of_labels(labels, recipe, many=self.many_labels)
+        task = Task.of_labels(labels, recipe, many=self.many_labels)
         model = DenseNet(**self.network(values), classifier_activation=task.activation)
-        accuracy = training.KnownAccuracy() if task.many else "accuracy"
+        accuracy = KnownAccuracy() if task.many else "accuracy"
         model.compile(recipe.optimizer(self.steps_per_epoch), task.loss, metrics=[accuracy])
         model.optimizer.build(model.trainable_variables)  # or KerasTuner would load weights without its state
         return model

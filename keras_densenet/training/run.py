@@ -122,12 +122,13 @@ def train(
         if not progress:
             progress = Progress()
             run.save_checkpoint(model, progress)
-        with dtype_policy(recipe.mixed_precision):
-            run.copy_checkpoint()
+        last = min(recipe.epochs, until or recipe.epochs)
+        if last - progress.epoch > 1:  # or there is no training that would go on
+            with dtype_policy(recipe.mixed_precision):
+                run.copy_checkpoint()
         run.check_space()
         loop = Loop(model, strategy, xla, task)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
-        last = min(recipe.epochs, until or recipe.epochs)
         progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last)
         over = model.stop_training or task.is_over(progress.history, recipe.patience)
         if progress.epoch < recipe.epochs and not over:

@@ -270,4 +270,4 @@ def test_the_recipe_of_the_trials_monitors_what_is_searched_for():
     same, objective = _searching_for(None, hypermodel, stripes())
     assert (same, objective) == (hypermodel, "val_accuracy")
     other, objective = _searching_for("val_loss", hypermodel, stripes())
-    assert (other.recipe_at({}).monitor, objective, other.space()) == ("val_loss", "val_loss", hypermodel.space())
+    assert (other.recipe.monitor, objective, other.space()) == ("val_loss", "val_loss", hypermodel.space())
