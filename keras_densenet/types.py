@@ -16,6 +16,8 @@ Size = int | Sequence[int]
 """Of an image in pixels: its side, or `(height, width)`."""
 Mode = str | Mapping[str, Any]
 """Of `layers.Preprocess`: "torch", "caffe", "unit" or `{"mean": ..., "std": ...}`."""
+DType = Any
+"""A dtype, a `keras.DTypePolicy` or the name of one; None is `keras.config.dtype_policy()`."""
 Activation = str | Callable[..., Any] | None
 """As Keras takes it; None is linear."""
 Tensor = Any

@@ -37,9 +37,13 @@ def export(
     ] = True,
     activation: Annotated[str | None, typer.Option(help="softmax or sigmoid, for a model that ends in logits.")] = None,
     xla: Annotated[bool, typer.Option("--xla", help="Let the server compile the network with XLA.")] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="bfloat16, float16 or float32, to compute in. Default: float32.")
+    ] = None,
     format: Annotated[str, typer.Option(help="saved_model, litert, onnx or openvino.")] = "saved_model",
     representative: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of images that LiteRT is quantized to 8 bits with.")
+        pathlib.Path | None,
+        typer.Option(help="Folder of images: what LiteRT is quantized to 8 bits with, or 16 bits are compared on."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Load what was written as a server does, and compare.")
@@ -56,24 +60,29 @@ def export(
             raise ValueError("Give --out, a folder to write to, or --check to check a written version")
         return _show(serving.check_saved_model(model))
     if format != "saved_model":
-        given = {"--labels": labels, "--levels": levels, "--size": size, "--xla": xla, "--check": check}
+        given = {
+            "--labels": labels,
+            "--levels": levels,
+            "--size": size,
+            "--xla": xla,
+            "--check": check,
+            "--precision": precision,
+        }
         given |= {"--top-k": top_k is not None, "--max-megapixels": max_megapixels != 50}
         if useless := [option for option, value in given.items() if value]:
             raise ValueError(
                 f"{', '.join(useless)} cannot be used with --format {format}, which has pixels in and "
                 "probabilities out, and is compared with Keras in any case"
             )
-    elif representative is not None:
-        raise ValueError("--representative is for --format litert")
+    elif representative is not None and precision not in ("bfloat16", "float16"):
+        raise ValueError("--representative is for --format litert, or --precision bfloat16 or float16")
     if xla:
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
+    images = None
+    if representative is not None:
+        images = data.read_images(data.files_of([representative]), models.framing_of(network, _size(size)))
     if format != "saved_model":
-        images = (
-            None
-            if representative is None
-            else data.read_images(data.files_of([representative]), models.framing_of(network))
-        )
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
                 *(network, out, format, name, version, preprocessing),
@@ -99,6 +108,8 @@ def export(
             folded=fold,
             activation=activation,
             xla=xla,
+            precision=precision,
+            representative=images,
             facts=_facts(training.model_file(model)),
         )
     console.print(f"exported to {target}", highlight=False, markup=False)
@@ -145,6 +156,12 @@ def _show(report):
         f"{len(report.operations)} kinds, every warm-up request answered",
         highlight=False,
     )
+    if agreement := report.agreement:
+        console.print(
+            f"{report.card['precision']}: {agreement.decisions:.1%} of the decisions on {agreement.images} images are "
+            f"those of float32, probabilities differ by up to {agreement.difference:.1e}",
+            highlight=False,
+        )
 
 
 def _tensors(known):

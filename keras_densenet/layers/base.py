@@ -4,9 +4,11 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from keras_densenet import ops
 from keras_densenet.compat.keras import own_variables, track
+from keras_densenet.layers.policy import check_policy, own_policy
 from keras_densenet.types import Shape, Tensor
 
 
@@ -48,6 +50,7 @@ class PaperLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def add_weight(self, *args: Any, **options: Any) -> keras.Variable:
+        check_policy(own_policy(self), f"Layer {self.name!r} computes in floats: dtype")
         variable = super().add_weight(*args, **options)
         track(self, variable, variable.name)  # in lists of tuples, Keras does not tell TensorFlow
         return variable
@@ -63,7 +66,7 @@ class PaperLayer(keras.layers.Layer):
         return self.add_weight(name=name, shape=shape, initializer=he)
 
     def add_scale(self, name: str, channels: int) -> tuple[keras.Variable, keras.Variable]:
-        """Adds a reader's `(gamma, beta)`, which mixed precision leaves in float32."""
+        """Adds a reader's `(gamma, beta)`, which mixed precision leaves in float32 and no policy computes in less."""
         return (
             self.add_weight(name=f"{name}_gamma", shape=(channels,), initializer="ones", autocast=False),
             self.add_weight(name=f"{name}_beta", shape=(channels,), initializer="zeros", autocast=False),
@@ -88,14 +91,15 @@ class PaperLayer(keras.layers.Layer):
     def update_statistics(self, moving: Sequence[keras.Variable], batch: Sequence[Tensor]) -> None:
         """Moves the `(mean, variance)` variables `moving` towards the tensors `batch`."""
         for variable, value in zip(moving, batch, strict=True):
-            value = keras.ops.cast(value, variable.dtype)
-            variable.assign(variable * self.momentum + value * (1 - self.momentum))
+            moved = ops.wide(tf.convert_to_tensor(variable)) * self.momentum + value * (1 - self.momentum)
+            variable.assign(keras.ops.cast(moved, variable.dtype))
 
-    def norm_relu(self, x: Tensor, norm: Norm, training: bool | None) -> Tensor:
-        """Returns `relu(norm(x))`; where it uses the batch's statistics, `norm`'s move towards them."""
+    def norm_relu(self, x: Tensor, norm: Norm, training: bool | None, dtype: Any = None) -> Tensor:
+        """Returns `relu(norm(x))`, in `dtype`; where it uses the batch's statistics, `norm`'s move towards them."""
+        gamma, beta, mean, variance = as_tensors(norm)
         if not self.uses_batch_statistics(training):
-            return ops.affine_relu(x, *ops.scale_and_shift(*norm, self.epsilon))
-        y, statistics = ops.norm_relu(x, norm.gamma, norm.beta, self.epsilon)
+            return ops.affine_relu(x, *ops.scale_and_shift(gamma, beta, mean, variance, self.epsilon), dtype)
+        y, statistics = ops.norm_relu(x, gamma, beta, self.epsilon, dtype)
         self.update_statistics((norm.mean, norm.variance), statistics)
         return y
 
@@ -120,6 +124,12 @@ class PaperLayer(keras.layers.Layer):
                 )
         for name, variable in variables.items():
             variable.assign(store[name])
+
+
+def as_tensors(weights):
+    """Weights as tensors: kernels as they are, what normalises in float32 or wider, as in Keras' own layers."""
+    tensors = map(tf.convert_to_tensor, weights)
+    return [tensor if len(tensor.shape) == 4 else ops.wide(tensor) for tensor in tensors]
 
 
 def channels_of(input_shape, layer):

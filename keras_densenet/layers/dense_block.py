@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count, check_rate
-from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.layers.base import PaperLayer, as_tensors, channels_of
 from keras_densenet.types import Shape, Tensor
 
 
@@ -84,7 +83,7 @@ class DenseBlock(PaperLayer):
         )
 
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
-        weights = [ops.LayerWeights(*map(tf.convert_to_tensor, h)) for h in self.h]
+        weights = [ops.LayerWeights(*as_tensors(h)) for h in self.h]
         if not training:
             return ops.dense_block_inference(inputs, weights, self.epsilon, self._moving_statistics())
         statistics = None if self.uses_batch_statistics(training) else self._moving_statistics()
@@ -97,8 +96,8 @@ class DenseBlock(PaperLayer):
         return features
 
     def _moving_statistics(self):
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, [self.feature_statistics, *self.bottleneck_statistics])
-        return ops.BlockStatistics(tensors[0], tuple(tensors[1:]))
+        features, *bottlenecks = map(as_tensors, [self.feature_statistics, *self.bottleneck_statistics])
+        return ops.BlockStatistics(features, tuple(bottlenecks))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], channels_of(input_shape, self) + self.num_layers * self.growth_rate)

@@ -11,6 +11,7 @@ from keras_densenet import ops
 from keras_densenet.layers.base import channels_of
 from keras_densenet.layers.dense_block import DenseBlock
 from keras_densenet.layers.head import Head
+from keras_densenet.layers.policy import own_policy, wide_dtype
 from keras_densenet.layers.stems import DeepStem, ImageNetStem
 from keras_densenet.layers.transition import Transition
 
@@ -19,11 +20,9 @@ class Folded(keras.layers.Layer):
     """What the inference forms share: constant weights."""
 
     def add_affine(self, name: str, channels: int) -> tuple[keras.Variable, ...]:
-        """Adds a reader's `(scale, shift)`, which mixed precision leaves in float32."""
-        return tuple(
-            self.add_weight(name=name + part, shape=(channels,), trainable=False, autocast=False)
-            for part in ("scale", "shift")
-        )
+        """Adds a reader's `(scale, shift)`, in float32 or wider whatever the policy is."""
+        options = {"dtype": wide_dtype(own_policy(self)), "trainable": False, "autocast": False}
+        return tuple(self.add_weight(name=name + part, shape=(channels,), **options) for part in ("scale", "shift"))
 
     def add_constant(self, name: str, *shape: int) -> keras.Variable:
         return self.add_weight(name=name, shape=shape, trainable=False)

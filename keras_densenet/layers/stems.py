@@ -174,6 +174,9 @@ class StemPool(keras.layers.Layer):
         batch, height, width, channels = input_shape
         return batch, halved(height), halved(width), channels
 
+    def get_config(self) -> dict[str, Any]:  # Keras' own keeps arguments, among which a policy may not be
+        return super().get_config()
+
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class BlurPool(StemPool):

@@ -7,6 +7,7 @@ import keras
 from keras_densenet import ops
 from keras_densenet.architecture import check_rate, check_theta, transition_channels
 from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.layers.policy import own_policy, wide_dtype
 from keras_densenet.types import Shape, Tensor
 
 
@@ -52,8 +53,8 @@ class Transition(PaperLayer):
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         self._check_size(inputs.shape)
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if training and self.dropout_rate else None
-        y = self.norm_relu(inputs, self.norm, training)
-        return ops.transition(y, keras.ops.convert_to_tensor(self.kernel), dropout)
+        y = self.norm_relu(inputs, self.norm, training, wide_dtype(own_policy(self)))  # the pool rounds, once
+        return ops.transition(y, keras.ops.cast(self.kernel, self.compute_dtype), dropout)
 
     def kept_channels(self, channels: int) -> int:
         """How many of so many channels come out."""

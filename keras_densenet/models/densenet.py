@@ -8,9 +8,10 @@ import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture
+from keras_densenet.layers.policy import check_policy
 from keras_densenet.models.graph import Network
 from keras_densenet.models.model import DenseNetModel, classifier_of, pool
-from keras_densenet.types import Activation, ImageShape, Path
+from keras_densenet.types import Activation, DType, ImageShape, Path
 from keras_densenet.weights import load_weights
 from keras_densenet.weights.catalogue import find
 
@@ -36,6 +37,7 @@ def DenseNet(
     name: str = "densenet",
     prefix: str = "",
     stem_pool: str = "max",
+    dtype: DType = None,
 ) -> DenseNetModel:
     """Builds any DenseNet of the paper, and timm's with a deep stem and anti-aliased pool.
 
@@ -68,6 +70,10 @@ def DenseNet(
             in a file of `save_weights` they have their names without it.
         stem_pool: what follows the stem, unless that is CIFAR's: "max" (3x3/2 max-pool) or "blur" (3x3 max-pool, then a
             3x3/2 binomial filter, against aliasing).
+        dtype: what it computes in and keeps its weights in: a Keras dtype policy of floats ("mixed_bfloat16",
+            "float16", ...) or a `DTypePolicyMap` from the names of layers. Default: `keras.config.dtype_policy()`. In
+            16 bits, normalisation is still computed in float32, and global pooling and classifier are float32 unless
+            the map names them.
 
     Returns:
         A `DenseNetModel`, a functional `keras.Model`.
@@ -99,6 +105,7 @@ def DenseNet(
                 f"Received: input_shape={tuple(input_shape)}, input_tensor of {tuple(input_tensor.shape[1:])}"
             )
         input_shape = tuple(input_tensor.shape[1:])
+    check_policy(dtype)
     plan = Architecture.plan(
         blocks=blocks,
         depth=depth,
@@ -123,10 +130,10 @@ def DenseNet(
     if checkpoint and input_tensor is None and isinstance(checkpoint.preprocessing, dict):
         x = layers.Preprocess(checkpoint.preprocessing, name=f"{prefix}preprocess")(x)
     for stage in plan.stages:
-        x = _layer(stage, plan, prefix + stage.name)(x)
-    x = pool(x, "avg" if include_top else pooling, prefix)
+        x = _layer(stage, plan, name=prefix + stage.name, dtype=dtype)(x)
+    x = pool(x, "avg" if include_top else pooling, prefix, dtype)
     if include_top:
-        x = classifier_of(plan.classes, classifier_activation, prefix)(x)
+        x = classifier_of(plan.classes, classifier_activation, prefix, dtype)(x)
     sources = keras.utils.get_source_inputs(image)
     model = DenseNetModel(sources if len(sources) > 1 else sources[0], x, name=name)
     if weights is not None:
@@ -181,15 +188,15 @@ _STEMS = {kind.kind: kind for kind in (layers.ImageNetStem, layers.DeepStem, lay
 _STEM_POOLS = {kind.kind: kind for kind in (layers.StemPool, layers.BlurPool)}
 
 
-def _layer(stage, plan, name):
+def _layer(stage, plan, **options):
     if stage.kind == "stem":
-        return _STEMS[plan.stem](stage.out_channels, name=name)
+        return _STEMS[plan.stem](stage.out_channels, **options)
     if stage.kind == "pool":
-        return _STEM_POOLS[plan.stem_pool](name=name)
+        return _STEM_POOLS[plan.stem_pool](**options)
     if stage.kind == "block":
         return layers.DenseBlock(
-            stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, name=name
+            stage.layers, plan.growth_rate, plan.bottleneck, dropout_rate=plan.dropout_rate, **options
         )
     if stage.kind == "transition":
-        return layers.Transition(plan.theta, dropout_rate=plan.dropout_rate, name=name)
-    return layers.Head(name=name)
+        return layers.Transition(plan.theta, dropout_rate=plan.dropout_rate, **options)
+    return layers.Head(**options)

@@ -5,11 +5,14 @@ import numpy as np
 
 from keras_densenet import layers
 from keras_densenet.compat.keras import flat_layers, twin
+from keras_densenet.layers.policy import own_policy
+from keras_densenet.models.flat import STAGES, stages
 from keras_densenet.models.graph import rebuilt
 from keras_densenet.models.model import DenseNetModel
+from keras_densenet.types import DType
 
 
-def fold(model: keras.Model) -> DenseNetModel:
+def fold(model: keras.Model, dtype: DType = None) -> DenseNetModel:
     """Makes the inference form of a DenseNet.
 
     The normalisation behind an ImageNet stem's and every 1x1 convolution goes into kernel and bias; every reader's
@@ -18,33 +21,54 @@ def fold(model: keras.Model) -> DenseNetModel:
     Args:
         model: a functional, or sequential and built `keras.Model` with DenseNet layers of this package, whatever stands
             before, behind and around them.
+        dtype: what the network's layers compute in and hold their kernels in, such as "bfloat16"; kernels are rounded
+            once, with the normalisation in them. Default: their own.
 
     Returns:
         A `DenseNetModel` with the same outputs as in inference (to rounding), all of whose DenseNet weights are
         constants; models inside the model are opened. It saves, loads and exports; it does not train.
 
     Raises:
-        ValueError: if there is nothing to fold, or the model is neither functional nor sequential and built.
+        ValueError: if there is nothing to fold, a `Dense` layer is quantised, or the model is neither functional nor
+            sequential and built.
     """
+    return _copied(model, dtype, _FOLDED)
+
+
+def in_float32(model):
+    """A flat model itself or, where layers of its network compute in 16 bits, one like it that computes in float32."""
+    narrow = any(layer.compute_dtype in ("float16", "bfloat16") for layer in stages(model))
+    return _copied(model, "float32", {}) if narrow else model
+
+
+def _copied(model, dtype, kinds):
+    """A model with layers of other kinds, and of another dtype where one is given, in the place of a network's."""
     pairs = []
 
-    def fold_layer(layer, name):
+    def copy(layer, name):
         if not isinstance(layer, keras.Layer):
             return twin(layer, name)
-        new = _FOLDED.get(type(layer), type(layer)).from_config({**layer.get_config(), "name": name})
-        new.trainable = new.trainable and not type(layer).__module__.startswith(layers.__name__)
+        if layer.quantization_mode == "float8":
+            raise ValueError(
+                f"Layer {layer.name!r} is quantised to float8, whose scales cannot be copied: fold the model first"
+            )
+        config = {**layer.get_config(), "name": name}
+        if isinstance(layer, STAGES):
+            config["dtype"] = dtype or own_policy(layer)  # a map's goes by the name
+        new = kinds.get(type(layer), type(layer)).from_config(config)
+        new.trainable = new.trainable and not (kinds and type(layer).__module__.startswith(layers.__name__))
         pairs.append((layer, new))
         return new
 
-    folded = rebuilt(model, DenseNetModel, fold_layer)
-    if not any(type(layer) in _FOLDED for layer, _ in pairs):
+    found = rebuilt(model, DenseNetModel, copy)
+    if kinds and not any(type(layer) in kinds or (dtype and type(layer) in kinds.values()) for layer, _ in pairs):
         raise ValueError(f"fold takes a model with DenseNet layers that are not folded yet. Received: {model.name!r}")
     for layer, new in pairs:
-        if type(layer) in _WEIGHTS:
+        if type(new) is not type(layer):
             new.set_weights(_WEIGHTS[type(layer)](layer))
         else:
             _copy_weights(layer, new)
-    return folded
+    return found
 
 
 def _copy_weights(layer, new):

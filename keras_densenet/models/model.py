@@ -7,6 +7,7 @@ import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.layers.policy import own_policy, policy_named, wide_dtype
 from keras_densenet.layers.preprocess import plain_mode
 from keras_densenet.layers.stems import Stem
 from keras_densenet.models.decisions import Decisions, checked
@@ -22,6 +23,11 @@ class DenseNetModel(Network):
 
     Called without `training` it infers, whatever layers are in it.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if stems := [layer for layer in self.layers if isinstance(layer, Stem)]:
+            self.dtype_policy = own_policy(stems[-1])  # by which `compile` decides whether to scale the loss
 
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         if not self.optimizer.built:  # while the step is traced, which is then traced once more
@@ -226,8 +232,9 @@ class DenseNetModel(Network):
             raise ValueError(f'pooling must be "avg" or "max". Received: pooling={pooling!r}')
         head = stage_nodes(self)["head"]
         prefix = head.operation.name.removesuffix("head") if head.operation.name.endswith("head") else ""
-        pooled = pool(head.output_tensors[0], pooling, prefix)
-        outputs = classifier_of(classes, classifier_activation, prefix)(pooled)
+        dtype = head.operation.dtype_policy
+        pooled = pool(head.output_tensors[0], pooling, prefix, dtype)
+        outputs = classifier_of(classes, classifier_activation, prefix, dtype)(pooled)
         return DenseNetModel(self.input, outputs, name=self.name)
 
     @property
@@ -258,22 +265,25 @@ def _framings(model):
             yield from _framings(layer)
 
 
-def pool(x, pooling, prefix):
+def pool(x, pooling, prefix, dtype):
     """The features averaged, or their maxima, over the image; as they are where `pooling` is None."""
     if pooling is None:
         return x
     kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return kind(name=f"{prefix}pool", dtype=_wide_dtype())(x)
+    return kind(name=f"{prefix}pool", dtype=_last_policy(dtype, f"{prefix}pool"))(x)
 
 
-def classifier_of(classes, activation, prefix):
+def classifier_of(classes, activation, prefix, dtype):
     """The layer that ends a network, whose logits are float32 at least."""
-    return keras.layers.Dense(classes, activation, name=f"{prefix}classifier", dtype=_wide_dtype())
+    name = f"{prefix}classifier"
+    return keras.layers.Dense(classes, activation, name=name, dtype=_last_policy(dtype, name))
 
 
-def _wide_dtype():
-    dtype = keras.config.dtype_policy().variable_dtype
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
+def _last_policy(dtype, name):
+    """The policy of a layer behind the head: float32 at least, unless a `DTypePolicyMap` has one for its name."""
+    policy = policy_named(dtype, name)
+    is_default = policy is getattr(keras.dtype_policies.get(dtype), "default_policy", policy)
+    return wide_dtype(policy) if is_default else policy
 
 
 # Tensor operations that move pixels, or give them another type, and leave their values.

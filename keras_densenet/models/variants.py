@@ -10,7 +10,7 @@ import keras
 from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet
 from keras_densenet.models.model import DenseNetModel
-from keras_densenet.types import Activation, ImageShape, Path
+from keras_densenet.types import Activation, DType, ImageShape, Path
 
 P = ParamSpec("P")
 
@@ -50,6 +50,7 @@ def _arguments(
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
     name: str = "",
+    dtype: DType = None,
 ) -> dict[str, Any]:
     """What a constructor takes, for those who look at its signature; the default of `name` is the network's own."""
     return locals()

@@ -4,7 +4,7 @@ from keras_densenet.ops.dense_block import BlockStatistics, LayerWeights, dense_
 from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.folded import FoldedWeights, folded_dense_block, folded_norm_relu
 from keras_densenet.ops.framing import Framing, check_framing, resize_box
-from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift
+from keras_densenet.ops.normalization import affine_relu, norm_relu, scale_and_shift, wide
 from keras_densenet.ops.pooling import blur, stem_pool, stem_pool_in_training
 from keras_densenet.ops.preprocessing import (
     CONVENTIONS,
@@ -43,4 +43,5 @@ __all__ = [
     "stem_pool_in_training",
     "synchronise_statistics",
     "transition",
+    "wide",
 ]

@@ -68,6 +68,8 @@ def dense_block_gradient(
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
     total, features, *bottlenecks = barrier([upstream, features, *(r.bottleneck for r in readers if r.bottleneck_norm)])
     images = images_in_a_slice(features)
+    if images is None:  # narrower, what the statistics take away again is rounded with the rest at each reader
+        total = wide(total)
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dgamma and of s * dbeta, over the readers so far
     drop = dropout or (lambda tensor, index: tensor)
@@ -79,8 +81,8 @@ def dense_block_gradient(
             maps = features[..., start:end]
             dgamma, dbeta = tf.unstack(sums[:, start:end])
             shares = per_pixel(dgamma, dbeta, maps)
-            g = tf.cast(wide(g) - through_statistics(maps, standards[feature], *shares), g.dtype)
-        return g
+            g = wide(g) - through_statistics(maps, standards[feature], *shares)
+        return tf.cast(g, features.dtype)
 
     gradients: list[Tensor] = []
     end = features.shape[-1]
@@ -143,7 +145,7 @@ def _read(total, features, images, d, norm, kernel):
     def read(start):
         x = slice_of(features, start, images, channels)
         da, late, dkernel, across = _through_convolution(d(start), x, norm, kernel, recompute_late=not loops)
-        return tf.cast(pass_relu(da, x, late) * norm.scale, x.dtype), wide(dkernel), across
+        return tf.cast(pass_relu(da, x, late) * norm.scale, total.dtype), wide(dkernel), across
 
     def finish(total, dkernel, across):
         return total, tf.cast(dkernel, kernel.dtype), *affine_gradients(_along(kernel, dkernel), across, norm)

@@ -1,7 +1,7 @@
 """Batch normalisation in two halves, statistics of features and the scale and shift of a reader, and its ReLU."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -74,13 +74,15 @@ def scale_and_shift(
     return Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))[-2:]
 
 
-def affine_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`."""
+def affine_relu(x: Tensor, scale: Tensor, shift: Tensor, dtype: Any = None) -> Tensor:
+    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in `dtype`, or that of `x`."""
     # TensorFlow hands its own ReLU to XLA by way of a translation that is slow, each time anew.
-    return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), x.dtype)
+    return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), dtype or x.dtype)
 
 
-def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def norm_relu(
+    x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: Any = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Normalises a tensor that has one reader with the batch's statistics; ReLU follows.
 
     Kept for the backward pass are `x` and the statistics. Second derivatives are refused.
@@ -89,6 +91,7 @@ def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[T
         x: `(batch, height, width, channels)`.
         gamma, beta: `(channels,)`.
         epsilon: added to the variance.
+        dtype: of y, whose gradient is taken in the dtype of `x`. Default: that of `x`.
 
     Returns:
         `(y, statistics)`: y like `x`, and the `(mean, variance)` that were used, as constants.
@@ -100,7 +103,7 @@ def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[T
         used = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
 
         def gradient(upstream, *_):
-            upstream, again = barrier([upstream, x])
+            upstream, again = barrier([tf.cast(upstream, x.dtype), x])
             late = used._replace(shift=after(upstream, used.shift))
             passing = (
                 pass_relu(t, again, late) for t in (wide(upstream) * standardised(again, used.standard), upstream)
@@ -109,7 +112,7 @@ def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[T
             dx = norm_gradient(upstream, again, late, per_pixel(dgamma, dbeta, again))
             return once([dx, dgamma, dbeta], upstream, x, gamma, beta)
 
-        return (affine_relu(x, used.scale, used.shift), mean, variance), gradient
+        return (affine_relu(x, used.scale, used.shift, dtype), mean, variance), gradient
 
     y, *statistics = run(x, *map(tf.convert_to_tensor, (gamma, beta)))
     return y, tuple(map(tf.stop_gradient, statistics))

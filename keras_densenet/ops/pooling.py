@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.compat.tensorflow import is_compiling
+from keras_densenet.ops.normalization import wide
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Tensor
 
@@ -103,13 +104,13 @@ def average_pool(x: Tensor) -> Tensor:
     _, height, width, _ = sizes(x)
     rows, columns = height // 2, width // 2
     if is_compiling():  # elementwise, so that XLA fuses it with what comes before
-        quarters = [x[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)]
+        quarters = [wide(x)[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)]
         y = sum(quarters) / 4
     else:
-        y = tf.nn.avg_pool2d(x, 2, 2, "VALID")
+        y = tf.nn.avg_pool2d(wide(x), 2, 2, "VALID")  # of 16 bits, TensorFlow rounds each sum on the way
 
     def gradient(upstream):
         spread = tf.repeat(tf.repeat(upstream / 4, 2, 1), 2, 2)
         return tf.pad(spread, [[0, 0], [0, height - 2 * rows], [0, width - 2 * columns], [0, 0]])
 
-    return y, gradient
+    return tf.cast(y, x.dtype), gradient

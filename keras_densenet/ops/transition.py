@@ -15,7 +15,7 @@ def transition(x: Tensor, kernel: Tensor, dropout: Dropout | None = None) -> Ten
     dropout, which the paper puts between the two, keeps the published order.
 
     Args:
-        x: `(batch, height, width, channels)`.
+        x: `(batch, height, width, channels)`, of the kernel's dtype or a wider one, which is rounded behind the pool.
         kernel: `(1, 1, channels, kept)`.
         dropout: a `Dropout`, or None.
 
@@ -28,5 +28,5 @@ def transition(x: Tensor, kernel: Tensor, dropout: Dropout | None = None) -> Ten
         with tf.control_dependencies([enough] if enough is not None else []):  # None: it was checked eagerly
             x = tf.identity(x)  # or what follows may fail first, of shapes that nobody gave
     if dropout is None:
-        return convolve(average_pool(x), kernel)
-    return average_pool(dropout(convolve(x, kernel), 0))
+        return convolve(tf.cast(average_pool(x), kernel.dtype), kernel)
+    return average_pool(dropout(convolve(tf.cast(x, kernel.dtype), kernel), 0))

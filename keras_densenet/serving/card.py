@@ -33,6 +33,7 @@ def write_card(served, folder, name, version, facts):
         **_network(served),
         "preprocessing": _preprocessing(served.model),
         "activation": served.activation,
+        "precision": served.precision,
         "labels": served.labels,
         "decisions": _decisions(served),
         "file_size": list(served.size),

@@ -16,7 +16,10 @@ from keras_densenet.models.flat import (
     stages,
     with_temperature,
 )
+from keras_densenet.models.folding import in_float32
 from keras_densenet.models.graph import free_name, rebuilt
+from keras_densenet.ops import wide
+from keras_densenet.serving.agreement import check_precision
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
 
@@ -35,9 +38,11 @@ class Served:
         folded: whether to compute the inference form that `fold` makes.
         activation: "softmax" or "sigmoid", for a model that ends in logits.
         xla: whether the network must be compiled by XLA.
+        precision: what the folded network computes in; None is float32, or float64 where that is its own.
 
     Attributes:
-        model: the Keras model from raw pixels to probabilities that the signatures are made from.
+        model: the Keras model, in float32 at least, from raw pixels to probabilities that the signatures are made from.
+        precision: the name of the dtype that the network is served in.
         size: `(height, width)` of the images that reach the network from files.
         labels: names of the classes.
         activation: the name of what makes probabilities of logits.
@@ -49,14 +54,18 @@ class Served:
         ValueError: names what does not fit.
     """
 
-    def __init__(self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla):
+    def __init__(
+        self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla, precision
+    ):
         model = prepared(model, preprocessing, size)
         labels = getattr(model, "labels", None) if labels is None else labels
         self.labels = _check_labels(_classifier(model)[0], labels)
         self.decisions = getattr(model, "decisions", None)
         self.model = with_temperature(activated(model, activation, required=True))
         self.levels = list(levels)
-        copy = inference_form(self.model, folded)
+        check_precision(precision, folded)
+        self.precision = precision or self.model.compute_dtype
+        copy = inference_form(self.model, folded, precision)
         front, start = _front(copy)
         self._resizes, self._channels = front is not None, start.shape[-1]
         self.size = _check_size(tuple(start.shape[1:3]), size)
@@ -103,7 +112,7 @@ class Served:
 
     def _features(self, image):
         found = self._network(self._front(self._of_shape(image)))
-        return {name: found[name] for name in ("embedding", *self.levels)}
+        return {name: wide(found[name]) for name in ("embedding", *self.levels)}
 
     def _of_shape(self, image):
         return tf.ensure_shape(image, (None, *self.model.input_shape[1:]))  # the server does not check it
@@ -175,10 +184,11 @@ def _check_size(own, size):
 def prepared(model, preprocessing, size=None):
     """A model of the same weights from raw pixels to the model's one output, opened (see `models.flat`).
 
-    Without `preprocessing` the network inside gets the one of its weights, if that is known and nothing of the kind is
-    in front of it yet. A mode is a `Preprocess` that resizes, to `size` where the model takes any.
+    It computes in float32 at least, whatever the model was trained in. Without `preprocessing` the network inside gets
+    the one of its weights, if that is known and nothing of the kind is in front of it yet. A mode is a `Preprocess`
+    that resizes, to `size` where the model takes any.
     """
-    model = opened(model)
+    model = in_float32(opened(model))
     if len(model.inputs) != 1 or len(model.input_shape) != 4:
         raise ValueError(
             "Export takes a model of one batch of images (batch, height, width, channels). "
@@ -231,9 +241,9 @@ def activated(model, activation, required=False):
     return found
 
 
-def inference_form(model, folded):
-    """A copy of a flat model, folded where there is something to fold."""
-    return fold(model) if folded and not stages(model, Folded) else opened(model)
+def inference_form(model, folded, precision=None):
+    """A copy of a flat model, folded where there is something to fold, and computing in a precision if one is given."""
+    return fold(model, precision) if folded and (precision or not stages(model, Folded)) else opened(model)
 
 
 def _front(model):

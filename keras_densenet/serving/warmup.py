@@ -12,7 +12,7 @@ from keras_densenet.serving.samples import sample_files
 WARMUP, FILES = (pathlib.Path("assets.extra", name) for name in ("tf_serving_warmup_requests", "check_requests"))
 
 
-def write_warmup(served, folder, name, batch_sizes):
+def write_warmup(served, folder, name, batch_sizes, images=None):
     """Writes a request for each signature and batch size, and apart from them one of `sample_files`.
 
     The requests of one image of random pixels and of the files come with what Keras answers to them, which the server
@@ -23,6 +23,7 @@ def write_warmup(served, folder, name, batch_sizes):
         folder: of the SavedModel.
         name: of the model.
         batch_sizes: list of ints.
+        images: raw images of the user's own, of which some are written to be compared, too.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, *served.size, served.model.input_shape[-1])).astype("uint8")
     of_image, sizes = served.answers_of_keras(image.astype("float32")), sorted({*batch_sizes} - {1})
@@ -37,8 +38,13 @@ def write_warmup(served, folder, name, batch_sizes):
             requests = [(image, image.shape, of_image), *((127, (size, *image.shape[1:]), {}) for size in sizes)]
         warmups += [(signature, *request) for request in requests]
     _write(served, pathlib.Path(folder, WARMUP), name, warmups)
-    if files:
-        checks = [("image_bytes", files, (len(files),), _of_files(served, files))]
+    checks = [("image_bytes", files, (len(files),), _of_files(served, files))] if files else []
+    if images is not None:
+        images = np.asarray(images[:: -(-len(images) // 16)], "float32")
+        whole = images.astype("uint8")
+        given = ("serving_uint8", whole) if (whole == images).all() else ("serving_default", images)
+        checks.append((*given, images.shape, served.answers_of_keras(images)))
+    if checks:
         _write(served, pathlib.Path(folder, FILES), name, checks)
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_densenet.layers import CifarStem, DeepStem, DenseBlock, Head, ImageNetStem, Transition
 from tests import oracle
@@ -66,6 +67,58 @@ def test_training_is_as_close_to_float32_as_the_plain_composition_in_16_bit(make
         np.sqrt(np.mean([error(triple[which], triple[2]) ** 2 for triple in pairs])) for which in (0, 1)
     )
     assert total < 3 * total_of_plain + 1e-3  # a single ReLU that rounds the other way doubles some of these errors
+
+
+def _step(model):
+    """A compiled forward and backward pass, without XLA: a function from images to a list of arrays in float64."""
+
+    @tf.function
+    def run(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            output = model(images, training=True)
+            loss = tf.reduce_sum(output * np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name))
+        return output, *tape.gradient(loss, [images, *(v.value for v in model.trainable_variables)])
+
+    return lambda images: [np.asarray(values, "float64") for values in run(tf.constant(images, model.inputs[0].dtype))]
+
+
+@both_policies
+def test_no_gradient_is_noisier_than_the_plain_compositions_by_a_third(policy):
+    """The distance from float64, tensor by tensor, where no ReLU stands so near to zero that rounding can turn it."""
+    layers = [DenseBlock(2, 4), Transition(), DenseBlock(1, 4, bottleneck=False), Head()]
+    exact = keras.Sequential([keras.Input((8, 8, 6), dtype="float64"), *layers], name="exact")
+    rough = keras.models.clone_model(exact, clone_function=lambda layer: _in(layer, policy))
+    exact = keras.models.clone_model(exact, clone_function=lambda layer: _in(layer, "float64"))
+    plain = oracle.plain_model(rough)
+    steps = [_step(model) for model in (exact, rough, plain)]
+    counterpart = {id(ours): theirs for ours, theirs in oracle.matching(rough, plain)}
+    places = [
+        [id(v) for v in plain.trainable_variables].index(id(counterpart[id(v)])) for v in rough.trainable_variables
+    ]
+    ratios = []
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        for variable in rough.trainable_variables:
+            if variable.name.endswith("kernel"):
+                variable.assign(random.normal(0, (2 / np.prod(variable.shape[:3])) ** 0.5, variable.shape))
+            else:
+                size = random.uniform(0.3, 0.8, variable.shape) if variable.name.endswith("gamma") else 4
+                variable.assign(random.choice([-1, 1, 1, 1], variable.shape) * size)
+        exact.set_weights(rough.get_weights())
+        oracle.copy_weights(rough, plain)
+        images = oracle.images_like((4, 8, 8, 6), "float16", seed).astype("float64")
+        expected, ours, (output, of_images, *of_weights) = (step(images) for step in steps)
+        theirs = [output, of_images, *(of_weights[place] for place in places)]
+        distances = [[np.linalg.norm(a - b) for a, b in zip(found, expected, strict=True)] for found in (ours, theirs)]
+        ratios.append(np.divide(*distances))
+    names = ["output", "images", *(variable.path for variable in rough.trainable_variables)]
+    median = dict(zip(names, np.median(ratios, 0), strict=True))
+    assert {name: ratio for name, ratio in median.items() if ratio > 1.3} == {}
+
+
+def _in(layer, policy):
+    return type(layer).from_config({**layer.get_config(), "dtype": policy})
 
 
 @both_policies
