@@ -7,8 +7,10 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.python.client import device_lib
+from tensorflow.python.eager import context
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_util
+from tensorflow.python.saved_model import save_context
 
 from keras_densenet.types import Tensor
 
@@ -16,6 +18,20 @@ from keras_densenet.types import Tensor
 def is_compiling() -> bool:
     """Whether what is being traced will be compiled by XLA, here or in a function around this one."""
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph())
+
+
+def device_type() -> str:
+    """The kind of device, such as "GPU", that what is being traced is for, as far as TensorFlow knows here.
+
+    That of the innermost `tf.device` or replica; without one, where TensorFlow places what nobody placed.
+    """
+    asked = tf.DeviceSpec.from_string(context.context().device_name or "").device_type
+    return asked or ("GPU" if tf.config.list_logical_devices("GPU") else "CPU")
+
+
+def is_exporting() -> bool:
+    """Whether what is being traced goes into a SavedModel."""
+    return save_context.in_save_context()
 
 
 def optimization_barrier(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -8,17 +8,12 @@ import tensorflow as tf
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
 from keras_densenet.ops.dropout import Dropout
-from keras_densenet.ops.normalization import (
-    Normalization,
-    affine_relu,
-    moments,
-    once,
-    scale_and_shift,
-    standardisation,
-)
+from keras_densenet.ops.forms import forms, passes
+from keras_densenet.ops.norm_relu import moments
+from keras_densenet.ops.normalization import Normalization, affine_relu, once, scale_and_shift, standardisation
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
-from keras_densenet.ops.xla import append, put_in_place, with_room
+from keras_densenet.ops.slices import over_slices, slice_of
+from keras_densenet.ops.xla import put_in_place
 from keras_densenet.types import Tensor
 
 
@@ -73,14 +68,14 @@ def dense_block(
 
     @tf.custom_gradient
     def block(*inputs):
-        x, *weights = map(tf.stop_gradient, inputs)  # else every tape prepares to differentiate what is inside
+        x, *weights = inputs
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
-        features, used, standards, readers = _forward(x, layers, epsilon, statistics, dropout)
+        forward, backward = passes(_forward, dense_block_gradient)
+        features, used, standards, readers = forward(x, layers, epsilon, statistics, dropout)
 
         def gradient(upstream, *_):
-            constant = tf.stop_gradient(upstream)
-            found = dense_block_gradient(
-                constant, features, standards, readers, layers, dropout, batch_statistics=statistics is None
+            found = backward(
+                upstream, features, standards, readers, layers, dropout, batch_statistics=statistics is None
             )
             return once(found, upstream, *inputs)
 
@@ -113,8 +108,8 @@ def _forward(x, layers, epsilon, statistics, dropout):
     """-> (features, statistics, the `standardisation` of each feature map that is read, one `Reader` per layer)."""
     dropout = dropout or (lambda tensor, index: tensor)
     growth_rate = layers[0].kernel1.shape[-1] if layers[0].kernel2 is None else layers[0].kernel2.shape[-1]
-    features, newest = with_room(x, x.shape[-1] + len(layers) * growth_rate), x
-    images = images_in_a_slice(features)
+    features, newest = forms().with_room(x, x.shape[-1] + len(layers) * growth_rate), x
+    images = forms().images_in_a_slice(features)
     born, standards, found, readers = [], [], [], []
     for index, weights in enumerate(layers):
         channels = weights.gamma1.shape[0]
@@ -133,9 +128,9 @@ def _forward(x, layers, epsilon, statistics, dropout):
             found.append((mean, variance))
             norm = Normalization.of(weights.gamma2, weights.beta2, standardisation(mean, variance, epsilon))
             readers[-1] = readers[-1]._replace(bottleneck=y, bottleneck_norm=norm)
-            y = convolve(affine_relu(y, norm.scale, norm.shift), weights.kernel2)
+            y = convolve(forms().affine_relu(y, norm.scale, norm.shift), weights.kernel2)
         newest = dropout(y, 2 * index + 1)
-        features = append(features, channels, newest)
+        features = forms().append(features, channels, newest)
     used = BlockStatistics(tuple(tf.concat(values, 0) for values in zip(*born, strict=True)), tuple(found))
     return features, used, standards, readers
 
@@ -145,7 +140,8 @@ def _read(features, images, norm, kernel):
     channels = norm.scale.shape[0]
 
     def read(start):
-        return convolve(affine_relu(slice_of(features, start, images, channels), norm.scale, norm.shift), kernel)
+        x = slice_of(features, start, images, channels)
+        return convolve(forms().affine_relu(x, norm.scale, norm.shift), kernel)
 
     if images is None:
         return read(None)

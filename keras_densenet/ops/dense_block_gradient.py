@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
 from keras_densenet.ops.dropout import Dropout
+from keras_densenet.ops.forms import forms
 from keras_densenet.ops.normalization import (
     Normalization,
     affine_gradients,
@@ -26,8 +27,8 @@ from keras_densenet.ops.normalization import (
     wide,
 )
 from keras_densenet.ops.shapes import sizes
-from keras_densenet.ops.slices import images_in_a_slice, over_slices, slice_of
-from keras_densenet.ops.xla import add_in_place, after, barrier
+from keras_densenet.ops.slices import over_slices, slice_of
+from keras_densenet.ops.xla import add_in_place
 from keras_densenet.types import Tensor
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ def dense_block_gradient(
         A list: the gradient of x_0, then those of each layer's weights.
     """
     # Without the barrier XLA merges the recomputation with the forward pass and keeps the forward's copies alive.
-    total, features, *bottlenecks = barrier([upstream, features, *(r.bottleneck for r in readers if r.bottleneck_norm)])
-    images = images_in_a_slice(features)
-    if images is None:  # narrower, what the statistics take away again is rounded with the rest at each reader
-        total = wide(total)
+    kept = [upstream, features, *(reader.bottleneck for reader in readers if reader.bottleneck_norm)]
+    total, features, *bottlenecks = forms().barrier(kept)
+    total, images = forms().gathered(total), forms().images_in_a_slice(features)
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dgamma and of s * dbeta, over the readers so far
     drop = dropout or (lambda tensor, index: tensor)
@@ -97,7 +97,7 @@ def dense_block_gradient(
             )
             if dropout:
                 part = functools.partial(slice_of, dropout(part(None), 2 * index), images=images)
-        total, dkernel, dgamma, dbeta = _read(total, features, images, part, reader.norm, weights.kernel1)
+        total, dgamma, dbeta, dkernel = _read(total, features, images, part, reader.norm, weights.kernel1)
         scaled = tf.stack([dgamma, dbeta]) * reader.norm.scale
         sums += tf.pad(scaled, [[0, 0], [0, read - channels]])
         gradients = [dgamma, dbeta, dkernel, *later, *gradients]
@@ -110,6 +110,9 @@ def _bottleneck_gradient(d, z, images, norm, kernel, batch_statistics):
 
     That of z is a function of where a slice of it starts, for its reader to compute while the slice is in cache.
     """
+    if images is None:
+        dz, *found = _through(d, z, norm, kernel, batch_statistics)
+        return lambda start: dz, *found
     da, late, dkernel, across = _through_convolution(d, z, norm, kernel)
     dgamma, dbeta = affine_gradients(_along(kernel, dkernel), across, norm)
     shares = per_pixel(dgamma, dbeta, z) if batch_statistics else None
@@ -120,10 +123,19 @@ def _bottleneck_gradient(d, z, images, norm, kernel, batch_statistics):
     return part, dgamma, dbeta, dkernel
 
 
+def _through(d, x, norm, kernel, batch_statistics):
+    """Through a convolution, the ReLU before it and its normalisation -> gradients of (x, gamma, beta, kernel)."""
+    da = gradient_of_input(kernel, d)
+    late = norm._replace(shift=forms().after(da, norm.shift))
+    a = forms().affine_relu(x, late.scale, late.shift)
+    found = forms().through_norm_relu(da, x, late, batch_statistics, a)
+    return *found, gradient_of_kernel(a, d, kernel.shape[0])
+
+
 def _through_convolution(d, x, norm, kernel, recompute_late=True):
     """Through a convolution -> (gradient of its input, the norm to recompute that with, dkernel, `sum_across`)."""
     da = gradient_of_input(kernel, d)
-    late = norm._replace(shift=after(da, norm.shift)) if recompute_late else norm
+    late = norm._replace(shift=forms().after(da, norm.shift)) if recompute_late else norm
     dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[0])
     return da, late, dkernel, sum_across(da, x, late)
 
@@ -135,11 +147,14 @@ def _along(kernel, dkernel):
 
 
 def _read(total, features, images, d, norm, kernel):
-    """One reader of the features -> (total with its share added, gradients of its kernel, gamma and beta).
+    """One reader of the features -> (total with its share added, gradients of its gamma, beta and kernel).
 
     Its upstream gradient `d` is a function of where a slice of it starts, None for the whole.
     """
     channels = norm.scale.shape[0]
+    if images is None:
+        share, *found = _through(d(None), features[..., :channels], norm, kernel, batch_statistics=False)
+        return forms().add_to_first(total, share), *found
     loops = isinstance(images, int) and images < features.shape[0]  # for certain; one turn is no loop to XLA
 
     def read(start):
@@ -148,11 +163,7 @@ def _read(total, features, images, d, norm, kernel):
         return tf.cast(pass_relu(da, x, late) * norm.scale, total.dtype), wide(dkernel), across
 
     def finish(total, dkernel, across):
-        return total, tf.cast(dkernel, kernel.dtype), *affine_gradients(_along(kernel, dkernel), across, norm)
-
-    if images is None:
-        share, *sums = read(None)
-        return finish(total[..., :channels] + share, *sums)
+        return total, *affine_gradients(_along(kernel, dkernel), across, norm), tf.cast(dkernel, kernel.dtype)
 
     # In a loop: plain sums XLA would add late and keep all shares.
     def add_slice(start, total, *sums):

@@ -6,25 +6,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_densenet.ops.replicas import mean_over_replicas
-from keras_densenet.ops.xla import after, barrier
 from keras_densenet.types import Tensor
 
-_PIXELS = (0, 1, 2)
-
-
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (population) variance of each channel.
-
-    Args:
-        x: tensor `(batch, height, width, channels)`.
-
-    Returns:
-        `(mean, variance)`, each `(channels,)`, in float32 or wider.
-    """
-    x = wide(x)
-    mean = mean_over_replicas(tf.reduce_mean(x, _PIXELS))
-    # XLA's fast kernel for sums over pixels is not used where what is summed is a product: hence the maximum.
-    return mean, mean_over_replicas(tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), _PIXELS))
+PIXELS = (0, 1, 2)
 
 
 class Normalization(NamedTuple):
@@ -80,44 +64,6 @@ def affine_relu(x: Tensor, scale: Tensor, shift: Tensor, dtype: Any = None) -> T
     return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), dtype or x.dtype)
 
 
-def norm_relu(
-    x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: Any = None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Normalises a tensor that has one reader with the batch's statistics; ReLU follows.
-
-    Kept for the backward pass are `x` and the statistics. Second derivatives are refused.
-
-    Args:
-        x: `(batch, height, width, channels)`.
-        gamma, beta: `(channels,)`.
-        epsilon: added to the variance.
-        dtype: of y, whose gradient is taken in the dtype of `x`. Default: that of `x`.
-
-    Returns:
-        `(y, statistics)`: y like `x`, and the `(mean, variance)` that were used, as constants.
-    """
-
-    @tf.custom_gradient
-    def run(x, gamma, beta):
-        mean, variance = moments(x)
-        used = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
-
-        def gradient(upstream, *_):
-            upstream, again = barrier([tf.cast(upstream, x.dtype), x])
-            late = used._replace(shift=after(upstream, used.shift))
-            passing = (
-                pass_relu(t, again, late) for t in (wide(upstream) * standardised(again, used.standard), upstream)
-            )
-            dgamma, dbeta = (tf.reduce_sum(m, _PIXELS) for m in passing)
-            dx = norm_gradient(upstream, again, late, per_pixel(dgamma, dbeta, again))
-            return once([dx, dgamma, dbeta], upstream, x, gamma, beta)
-
-        return (affine_relu(x, used.scale, used.shift, dtype), mean, variance), gradient
-
-    y, *statistics = run(x, *map(tf.convert_to_tensor, (gamma, beta)))
-    return y, tuple(map(tf.stop_gradient, statistics))
-
-
 def pass_relu(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """Takes a gradient back through the ReLU that follows a normalisation of x; in float32 or wider."""
     return tf.where(wide(x) * norm.scale + norm.shift > 0, wide(upstream), 0)
@@ -126,7 +72,7 @@ def pass_relu(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
 def sum_across(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """The second of the sums over pixels that `affine_gradients` takes; arguments as in `pass_relu`."""
     weighted = wide(upstream) * (norm.gamma - standardised(x, norm.standard) * norm.beta)
-    return tf.reduce_sum(pass_relu(weighted, x, norm), _PIXELS)
+    return tf.reduce_sum(pass_relu(weighted, x, norm), PIXELS)
 
 
 def affine_gradients(along: Tensor, across: Tensor, norm: Normalization) -> tuple[Tensor, Tensor]:

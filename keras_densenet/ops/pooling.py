@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.compat.tensorflow import is_compiling
+from keras_densenet.ops.forms import forms, passes
 from keras_densenet.ops.normalization import wide
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Tensor
@@ -31,21 +31,33 @@ def stem_pool_in_training(x: Tensor, stride: int = 2) -> Tensor:
 
     @tf.custom_gradient
     def run(x):
+        forward, backward = passes(_pool, _spread)
+        y, origin = forward(x, stride)
         _, height, width, _ = sizes(x)
-        bottom, right = ((size + stride - 1) // stride * stride for size in (height, width))
-        padded = tf.pad(x, _FRAME)
-        y: Tensor = None
-        origin: Tensor = None
-        for i, j in itertools.product(range(3), repeat=2):
-            element = padded[:, i : i + bottom : stride, j : j + right : stride]
-            if y is None:
-                y, origin = element, tf.zeros_like(element, tf.uint8)
-            else:
-                origin = tf.where(element > y, tf.constant(3 * i + j, tf.uint8), origin)
-                y = tf.maximum(element, y)
-        return y, lambda upstream: _SPREAD[stride](upstream, origin)[:, :height, :width]
+        return y, lambda upstream: backward(upstream, origin, stride)[:, :height, :width]
 
     return run(x)
+
+
+def _pool(x, stride):
+    """-> (the pool, where in its window each maximum stood)."""
+    _, height, width, _ = sizes(x)
+    bottom, right = ((size + stride - 1) // stride * stride for size in (height, width))
+    padded = tf.pad(x, _FRAME)
+    y: Tensor = None
+    origin: Tensor = None
+    for i, j in itertools.product(range(3), repeat=2):
+        element = padded[:, i : i + bottom : stride, j : j + right : stride]
+        if y is None:
+            y, origin = element, tf.zeros_like(element, tf.uint8)
+        else:
+            origin = tf.where(element > y, tf.constant(3 * i + j, tf.uint8), origin)
+            y = tf.maximum(element, y)
+    return y, origin
+
+
+def _spread(upstream, origin, stride):
+    return _SPREAD[stride](upstream, origin)
 
 
 def _spread_by_1(upstream, origin):
@@ -103,14 +115,9 @@ def average_pool(x: Tensor) -> Tensor:
     """
     _, height, width, _ = sizes(x)
     rows, columns = height // 2, width // 2
-    if is_compiling():  # elementwise, so that XLA fuses it with what comes before
-        quarters = [wide(x)[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)]
-        y = sum(quarters) / 4
-    else:
-        y = tf.nn.avg_pool2d(wide(x), 2, 2, "VALID")  # of 16 bits, TensorFlow rounds each sum on the way
 
     def gradient(upstream):
         spread = tf.repeat(tf.repeat(upstream / 4, 2, 1), 2, 2)
         return tf.pad(spread, [[0, 0], [0, height - 2 * rows], [0, width - 2 * columns], [0, 0]])
 
-    return tf.cast(y, x.dtype), gradient
+    return tf.cast(forms().average_pool(wide(x)), x.dtype), gradient

@@ -13,12 +13,17 @@ def synchronise_statistics(strategy: tf.distribute.Strategy) -> None:
     _synchronised.add(strategy)
 
 
+def is_synchronised() -> bool:
+    """Whether replicas share their statistics here."""
+    return tf.distribute.get_strategy() in _synchronised
+
+
 def mean_over_replicas(tensors: Any) -> Any:
     """Means over the replicas, which have equal batches; the tensors themselves where nothing is synchronised.
 
     Args:
         tensors: a tensor, or a list of them that travel together.
     """
-    if tf.distribute.get_strategy() not in _synchronised:
+    if not is_synchronised():
         return tensors
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)

@@ -4,23 +4,15 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from keras_densenet.compat.tensorflow import is_compiling
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Tensor
 
 _NUMBERS = 2**19  # 2 MiB
 
 
-def images_in_a_slice(x: Tensor) -> int | Tensor | None:
-    """How many images of `x` to work on at a time: a divisor of the batch that suits the cache; on a GPU all.
-
-    None without XLA.
-    """
-    if not is_compiling():
-        return None
+def images_in_a_slice(x: Tensor) -> int | Tensor:
+    """How many images of `x` to work on at a time: a divisor of the batch that suits the cache."""
     batch, height, width, channels = sizes(x)
-    if tf.config.list_physical_devices("GPU"):
-        return batch
     wanted = batch * height * width // max(1, _NUMBERS // channels)
     if x.shape.is_fully_defined():
         return batch // max(count for count in range(1, batch + 1) if batch % count == 0 and count <= max(wanted, 1))

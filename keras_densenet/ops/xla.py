@@ -1,33 +1,108 @@
-"""What only XLA has, each behind a function that also works without it."""
+"""The forms for programs that XLA compiles."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from keras_densenet.compat.tensorflow import dynamic_update_slice, is_compiling, optimization_barrier
+from keras_densenet.compat.tensorflow import convolution, dynamic_update_slice, optimization_barrier
+from keras_densenet.ops.normalization import PIXELS
+from keras_densenet.ops.plain import Plain, turned
 from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.slices import images_in_a_slice
 from keras_densenet.types import Tensor
 
 
-def barrier(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Passes tensors through unchanged, and keeps XLA from merging what follows with what came before."""
-    return optimization_barrier(tensors) if is_compiling() else list(tensors)
+class Xla(Plain):
+    """What XLA is told on every device: which buffers to update in place, and what not to compute early."""
+
+    @staticmethod
+    def barrier(tensors: Iterable[Tensor]) -> list[Tensor]:
+        return optimization_barrier(tensors)
+
+    @staticmethod
+    def after(tensor: Tensor, value: Tensor) -> Tensor:
+        # Barriers are gone by the time XLA merges equal expressions for the last time and puts all in order: what the
+        # backward pass computes again would be computed early, or not again, and kept. A dependence on data stays.
+        return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
+
+    @staticmethod
+    def with_room(x: Tensor, channels: int) -> Tensor:
+        return tf.pad(x, [[0, 0]] * 3 + [[0, channels - x.shape[-1]]])
+
+    @staticmethod
+    def append(x: Tensor, filled: int, part: Tensor) -> Tensor:
+        return put_in_place(x, [0, 0, 0, filled], part)
+
+    @staticmethod
+    def gathered(total: Tensor) -> Tensor:
+        return total
+
+    @staticmethod
+    def add_to_first(total: Tensor, share: Tensor) -> Tensor:
+        return add_in_place(total, [0, 0, 0, 0], share)
+
+    @staticmethod
+    def average_pool(x: Tensor) -> Tensor:  # elementwise, so that XLA fuses it with what comes before
+        _, height, width, _ = sizes(x)
+        rows, columns = height // 2, width // 2
+        return sum(x[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)) / 4
 
 
-def after(tensor: Tensor, value: Tensor) -> Tensor:
-    """Passes `value` `(channels,)` through unchanged, and has XLA compute what follows from it after `tensor`.
+class XlaOnGpu(Xla):
+    """Plain convolutions and their plain gradients, which cuDNN knows; each tensor is read as seldom as can be."""
 
-    Barriers are gone by the time XLA merges equal expressions for the last time and puts all in order: what the
-    backward pass computes again would be computed early, or not again, and kept. A dependence on data stays.
-    """
-    if not is_compiling():
-        return value
-    return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
+    @staticmethod
+    def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+        # In one pass, about the first image's mean: a variance of n images loses no more than n roundings to that.
+        start = tf.reduce_mean(x[:1], PIXELS)
+        mean, square = (tf.reduce_mean(values, PIXELS) for values in (x - start, tf.square(x - start)))
+        return start + mean, tf.maximum(square - tf.square(mean), 0)
+
+
+class XlaOnCpu(Xla):
+    """Forms that avoid what is slow in XLA:CPU: copies of what a kernel sees, transpositions, sums of products."""
+
+    images_in_a_slice = staticmethod(images_in_a_slice)
+
+    @staticmethod
+    def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+        if x.dtype.size < 4:  # the sums would be rounded
+            return Plain.convolve(x, kernel)
+        return _convolve_in_rows(x, kernel)
+
+    @staticmethod
+    def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
+        return tf.nn.conv2d(upstream, turned(kernel), 1, "SAME")
+
+    @staticmethod
+    def gradient_of_kernel(x: Tensor, upstream: Tensor) -> Tensor:
+        # A convolution whose kernel is `x` as it lies in memory. Its window runs over (batch, row), its input feature
+        # is the column, its output feature the channel: only `upstream`, which is narrow, is transposed and shifted.
+        filters, channels, width = upstream.shape[-1], x.shape[-1], sizes(x)[2]
+        # A product with one turns it: XLA's own transposition goes number by number.
+        rows = tf.reshape(upstream, (-1, filters))
+        turned = tf.matmul(tf.eye(filters, dtype=upstream.dtype), rows, transpose_b=True)
+        turned = tf.reshape(turned, [filters, *sizes(upstream)[:3]])
+        image = tf.pad(turned, [[0, 0], [0, 0], [0, 0], [1, 1]])
+        image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
+        found = convolution(image, x, [[0, 0], [1, 1]], _DIMENSIONS)
+        found = tf.reshape(found, (3, filters, 3, channels))
+        return tf.transpose(tf.reverse(found, (0, 2)), (2, 0, 3, 1))
+
+    @staticmethod
+    def gradient_of_matrix(x: Tensor, upstream: Tensor) -> Tensor:
+        return tf.transpose(tf.matmul(upstream, x, transpose_a=True))  # the faster order
+
+    @staticmethod
+    def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = tf.reduce_mean(x, PIXELS)
+        # The fast kernel for sums over pixels is not used where what is summed is a product: hence the maximum.
+        return mean, tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), PIXELS)
 
 
 def put_in_place(buffer: Tensor, start: Any, part: Tensor) -> Tensor:
-    """Puts `part` into `buffer` from `start` on, in place where `buffer` is not used any more; XLA only."""
+    """Puts `part` into `buffer` from `start` on, in place where `buffer` is not used any more."""
     return dynamic_update_slice(buffer, part, start)
 
 
@@ -36,11 +111,27 @@ def add_in_place(buffer: Tensor, start: Any, part: Tensor) -> Tensor:
     return put_in_place(buffer, start, tf.slice(buffer, start, sizes(part)) + part)
 
 
-def with_room(x: Tensor, channels: int) -> Tensor:
-    """`x` as the first of so many channels, of which the rest are for `append` to fill; as it is without XLA."""
-    return tf.pad(x, [[0, 0]] * 3 + [[0, channels - x.shape[-1]]]) if is_compiling() else x
+def _convolve_in_rows(x, kernel):
+    """A 3x3 convolution to few filters as one with the kernel's three rows side by side, whose results are added.
+
+    XLA copies, for each pixel and for the few numbers that it makes of them, all that the kernel sees: now a third.
+    """
+    _, _, channels, filters = kernel.shape
+    rows = tf.reshape(tf.transpose(kernel, (1, 2, 0, 3)), (1, 3, channels, 3 * filters))
+    found = tf.nn.conv2d(x, rows, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    height = sizes(x)[1]
+    above, here, below = (found[:, i : i + height, :, i * filters : (i + 1) * filters] for i in range(3))
+    return above + here + below
 
 
-def append(x: Tensor, filled: int, part: Tensor) -> Tensor:
-    """Puts `part` behind the channels of `x` that are filled: in place with XLA, else side by side."""
-    return put_in_place(x, [0, 0, 0, filled], part) if is_compiling() else tf.concat([x, part], -1)
+_DIMENSIONS = {
+    "input_batch_dimension": 0,
+    "input_spatial_dimensions": [1, 2],
+    "input_feature_dimension": 3,
+    "kernel_spatial_dimensions": [0, 1],
+    "kernel_input_feature_dimension": 2,
+    "kernel_output_feature_dimension": 3,
+    "output_batch_dimension": 0,
+    "output_spatial_dimensions": [1, 2],
+    "output_feature_dimension": 3,
+}
