@@ -122,6 +122,12 @@ class Pictures:
         keys: an array with a key for each image.
         framing: a `Framing` with a size.
         read: a function from a key to what `open_image` takes; by default the keys are that themselves.
+
+    Examples:
+        >>> files = [path.read_bytes() for path in kd.data.files_of(["photos"])]
+        >>> pictures = kd.data.Pictures(np.array(files, object), kd.data.Framing((16, 16), 3))
+        >>> pictures.shape, pictures[:2].shape  # only two are decoded
+        ((16, 16, 16, 3), (2, 16, 16, 3))
     """
 
     keys: Array
@@ -181,6 +187,10 @@ def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) ->
     Raises:
         FileNotFoundError: if a file is not there.
         ValueError: for a file that cannot be decoded, or another number of channels.
+
+    Examples:
+        >>> kd.data.read_images(kd.data.files_of(["photos"]), (16, 16, 3)).shape
+        (16, 16, 16, 3)
     """
     if not isinstance(framing, Framing):
         *size, channels = framing

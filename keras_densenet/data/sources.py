@@ -64,6 +64,11 @@ def load(
     Raises:
         ValueError: for a source that is not known, or bad data, with a list of it.
         OSError: for data that is not there.
+
+    Examples:
+        >>> splits = kd.data.load("photos", image_size=16)  # a folder with the images of each class in a subfolder
+        >>> splits.labels, splits.train.images.shape[1:]
+        (['cat', 'dog'], (16, 16, 3))
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size and tuple(image_size)
     if size and min(size) < 1:

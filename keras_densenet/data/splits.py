@@ -18,6 +18,11 @@ class Split(NamedTuple):
         images: pixels in 0..255 by index: an array `(count, height, width, channels)` in memory, or `Pictures`, which
             has the same shape and is decoded when asked for.
         labels: int32 `(count,)`.
+
+    Examples:
+        >>> split = kd.data.Split(images, labels)
+        >>> split.images.shape, split.labels.tolist()
+        ((4, 16, 16, 3), [0, 1, 2, 0])
     """
 
     images: Array | Pictures
@@ -28,6 +33,11 @@ class Splits(NamedTuple):
     """A data set: three `Split`s, the names of its classes, sentences about what was found in checking it.
 
     `framing` is how its files became these images; None where they came from no files.
+
+    Examples:
+        >>> split = kd.data.Split(images, labels)
+        >>> kd.data.Splits(split, split, split, labels=["cat", "dog", "frog"]).labels
+        ['cat', 'dog', 'frog']
     """
 
     train: Split
@@ -118,6 +128,11 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
 
     Returns:
         Two float32 arrays `(channels,)`, of pixels in 0..255.
+
+    Examples:
+        >>> mean, std = kd.data.mean_and_std(splits.train)
+        >>> mean.shape
+        (3,)
     """
     count = len(split.labels)
     exact = isinstance(split.images, np.ndarray)

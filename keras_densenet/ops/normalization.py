@@ -70,12 +70,24 @@ def scale_and_shift(
 
     Returns:
         `(scale, shift)`, each `(channels,)`, so that the result is `scale * x + shift`.
+
+    Examples:
+        >>> gamma, beta, mean, variance = tf.constant([1.0]), tf.constant([0.0]), tf.constant([1.0]), tf.constant([4.0])
+        >>> scale, shift = kd.ops.scale_and_shift(gamma, beta, mean, variance, epsilon=0)
+        >>> scale.numpy().tolist(), shift.numpy().tolist()
+        ([0.5], [-0.5])
     """
     return Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))[-2:]
 
 
 def affine_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`."""
+    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in the dtype of `x`.
+
+    Examples:
+        >>> x, scale, shift = tf.constant([-1.0, 2.0]), tf.constant(3.0), tf.constant(1.0)
+        >>> kd.ops.affine_relu(x, scale, shift).numpy().tolist()
+        [0.0, 7.0]
+    """
     # TensorFlow hands its own ReLU to XLA by way of a translation that is slow, each time anew.
     return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), x.dtype)
 
@@ -92,6 +104,11 @@ def norm_relu(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[T
 
     Returns:
         `(y, statistics)`: y like `x`, and the `(mean, variance)` that were used, as constants.
+
+    Examples:
+        >>> y, (mean, variance) = kd.ops.norm_relu(tf.random.normal((2, 4, 4, 3)), tf.ones(3), tf.zeros(3), 1e-5)
+        >>> y.shape, mean.shape
+        (TensorShape([2, 4, 4, 3]), TensorShape([3]))
     """
 
     @tf.custom_gradient

@@ -54,6 +54,9 @@ def check_saved_model(folder: Path) -> Report:
             than 1e-5 from what Keras answered when it was written (relative to the largest, where that is above 1). For
             image files (wide, tall, large, turned, grey, 16-bit, CMYK, with a palette) that is 0.02: single pixels may
             differ by two levels of 255, since decoders round differently.
+
+    Examples:
+        >>> report = kd.serving.check_saved_model("served/digits/1")
     """
     folder = pathlib.Path(folder)
     card, found = read_card(folder), hashes(folder)

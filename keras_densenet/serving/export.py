@@ -77,6 +77,12 @@ def export_saved_model(
         ValueError: names the argument, what was received and what is allowed.
         FileExistsError: if the version is there already.
         ImportError: without the extra `serving`.
+
+    Examples:
+        >>> model.labels = ["cat", "dog", "frog"]
+        >>> folder = kd.export_saved_model(model, "served", "animals", preprocessing="unit")
+        >>> folder.as_posix()
+        'served/animals/1'
     """
     name = name or model.name
     check_version(base_path, name, version)  # before anything takes time

@@ -30,6 +30,12 @@ class Evaluation:
         top1, top5: shares of the images whose class is the most probable, or among the five most probable.
         counts: int64 `(pairs, 3)`: true class, predicted class and number of images of each pair that occurs.
         labels: names of the classes.
+
+    Examples:
+        >>> counts = np.array([[0, 0, 3], [0, 1, 1], [1, 1, 4]])  # true class, predicted class, images
+        >>> found = kd.training.Evaluation(loss=0.4, top1=7 / 8, top5=1.0, counts=counts, labels=["cat", "dog"])
+        >>> found.confusion.tolist(), found.class_accuracy.tolist()
+        ([[3, 1], [0, 4]], [0.75, 1.0])
     """
 
     loss: float
@@ -106,6 +112,11 @@ def evaluate(
 
     Raises:
         ValueError: if the images or labels are not the network's.
+
+    Examples:
+        >>> model, labels = kd.training.load_model("runs/a")
+        >>> kd.training.evaluate(model, splits.test, labels).images.tolist()
+        [4, 4, 4]
     """
     _check_fits(model, split, labels)
     probabilities = _predictor(model, ten_crop)
@@ -139,6 +150,12 @@ def predict(
 
     Yields:
         `(path, probabilities)`, probabilities `(classes,)`.
+
+    Examples:
+        >>> model, labels = kd.training.load_model("runs/a")
+        >>> for path, probabilities in kd.training.predict(model, ["photos/cat/000.png"]):
+        ...     print(path, probabilities.shape)
+        photos/cat/000.png (3,)
     """
     framing, probabilities = framing_of(model), _predictor(model)
     size, paths = 1 if framing.size is None else batch_size, iter(paths)
