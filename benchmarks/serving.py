@@ -1,4 +1,4 @@
-"""Serving DenseNet-121: python -m benchmarks.serving. Two minutes; with --markdown, the README's table of the last run.
+"""Serving DenseNet-121: python -m benchmarks.serving. Two minutes; --markdown: the last run as docs/serving.md has it.
 
 Times the export and TensorFlow's C loader; then, in turns, the folded export and the one that `keras.applications`'
 own `export()` writes, at batch 1 and 8; then a load test over gRPC on the loopback interface, with concurrent clients.
@@ -94,7 +94,7 @@ def _show(rows):
 
 
 def markdown():
-    """The last run's figures, as the README has them."""
+    """The last run's figures, as docs/serving.md has them."""
     with open(RESULTS / f"{TITLE}.csv", newline="") as file:
         about = file.readline().strip("# \n")
         ours, ordinary = csv.DictReader(file)

@@ -61,7 +61,7 @@ def main(count):
 
 
 def markdown():
-    """The last run's figures, as the README has them."""
+    """The last run's figures, as docs/serving.md has them."""
     with open(RESULTS / f"{TITLE}.csv", newline="") as file:
         next(file)  # the machine
         (row,) = csv.DictReader(file)

@@ -1,6 +1,6 @@
-"""The README's tables, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
+"""The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise inference, growth, accuracy and search.
+Likewise machines, inference, growth, accuracy and search.
 """
 
 import sys
@@ -11,7 +11,26 @@ from benchmarks.race import RESULTS, read
 TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
 SIZES = (1, 8, 32)
+TASKS = {"train": "training", "infer": "inference"}
 OURS = "keras_densenet, XLA"
+
+
+def machines():
+    """Speed and memory against the faster mode of ordinary Keras, on every machine that there are figures of."""
+    found = [read(path.stem) for task in ("train step", "inference") for path in RESULTS.glob(f"{task}, *.csv")]
+    found.sort(key=lambda one: (one[1][0]["task"] == "infer", one[1][0]["network"], one[1][0]["batch"]))
+    yield from _head("machine", "", "keras_densenet", "ordinary Keras", "time", "memory")
+    for about, rows in sorted(found, key=lambda one: one[0].split(";")[0], reverse=True):
+        date, machine = about.split(";")[0].split(", ", 1)
+        what = f"{TASKS[rows[0]['task']]}, {rows[0]['network']}, batch {rows[0]['batch']:.0f}"
+        sides = [[row for row in rows if row["name"].startswith(name)] for name in ("keras_densenet", "ordinary Keras")]
+        times = [min(row["seconds"] for row in side) for side in sides]
+        cells, ratios = [f"{time:.3f} s" for time in times], [f"{times[0] / times[1]:.2f}x", ""]
+        if rows[0]["task"] == "train":
+            buffers = [min(row["buffers"] for row in side if row["buffers"]) for side in sides]
+            cells = [f"{cell}, {size / 1e6:,.0f} MB" for cell, size in zip(cells, buffers, strict=True)]
+            ratios[1] = f"{buffers[0] / buffers[1]:.2f}x"
+        yield _line(f"{machine} ({date})", what, *cells, *ratios)
 
 
 def train_step():
@@ -128,5 +147,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = {table.__name__: table for table in (train_step, inference, growth, accuracy, search)}
+    tables = {table.__name__: table for table in (machines, train_step, inference, growth, accuracy, search)}
     print("\n".join(tables[sys.argv[1]]()))

@@ -59,6 +59,10 @@ class Architecture:
 
     Raises:
         ValueError: names the argument, what was received and what is allowed.
+
+    Examples:
+        >>> kd.Architecture(blocks=(6, 12, 24, 16), growth_rate=32).stem_channels
+        64
     """
 
     blocks: tuple[int, ...]

@@ -17,6 +17,10 @@ class Budget:
 
     Raises:
         ValueError: for a limit that is not positive.
+
+    Examples:
+        >>> kd.search.Budget(max_parameters=200_000)
+        Budget(max_parameters=200000, ...)
     """
 
     max_parameters: int | None = None

@@ -47,6 +47,10 @@ class Cost:
             pool), convolutions and classifier only.
         macs_executed: the same for the graph that runs (pool first; the published order where there is dropout).
         stages: a `StageCost` for each row of the paper's table 1, classifier last.
+
+    Examples:
+        >>> kd.cost("densenet-bc-100-12").trainable_parameters
+        769162
     """
 
     stages: tuple[StageCost, ...]
@@ -131,8 +135,8 @@ def cost(network: Network, input_shape: ImageShape | None = None) -> Cost:
         ValueError: for an unknown name or an invalid argument.
         TypeError: for anything else.
 
-    Example:
-        >>> keras_densenet.cost("densenet121").macs
+    Examples:
+        >>> kd.cost("densenet121").macs
         2834161664
     """
     plan = architecture_of(network)

@@ -41,7 +41,12 @@ VARIANTS = {
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` knows, as a list of strings."""
+    """Names that `create_model` knows, as a list of strings.
+
+    Examples:
+        >>> kd.list_models()[:3]
+        ['densenet121', 'densenet161', 'densenet169']
+    """
     return list(VARIANTS)
 
 

@@ -1,4 +1,4 @@
-"""The README's parts that can be checked: python -m tests.readme writes those anew that a command makes."""
+"""What can be checked in README and docs/: python -m tests.readme writes those parts anew that a command makes."""
 
 import contextlib
 import io
@@ -9,18 +9,24 @@ import shlex
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
-FILE = ROOT / "README.md"
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
 _MADE = re.compile(r"<!-- made by: (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
-def blocks(language):
-    """The code blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", FILE.read_text(), re.DOTALL | re.MULTILINE)
+def text():
+    """All pages, one after another."""
+    return "\n".join(path.read_text() for path in PAGES.values())
+
+
+def blocks(page, language):
+    """The code blocks of a language on a page, in order, each on the lines that it has there."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return ["\n" * page[: block.start(1)].count("\n") + block[1] for block in found]
 
 
 def commands():
     """The commands of all bash blocks, each a list of words, without comments."""
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks(text(), "bash")).replace("\\\n", " ").splitlines()
     found = []
     for line in filter(str.strip, lines):
         words = shlex.split(line, comments=True)
@@ -28,12 +34,12 @@ def commands():
             found.append(words[: words.index("&&")])
             words = words[words.index("&&") + 1 :]
         found.append(words)
-    return found
+    return [words for i, words in enumerate(found) if words not in found[:i]]
 
 
 def made():
-    """What commands make, a dict from each command to its text in the README."""
-    return dict(_MADE.findall(FILE.read_text()))
+    """What commands make: `{(page, command): text}`."""
+    return {(name, command): made for name, path in PAGES.items() for command, made in _MADE.findall(path.read_text())}
 
 
 def output_of(command):
@@ -55,5 +61,6 @@ def output_of(command):
 
 
 if __name__ == "__main__":
-    anew = _MADE.sub(lambda m: f"<!-- made by: {m[1]} -->\n{output_of(m[1])}<!-- end -->", FILE.read_text())
-    FILE.write_text(anew)
+    for path in PAGES.values():
+        anew = _MADE.sub(lambda m: f"<!-- made by: {m[1]} -->\n{output_of(m[1])}<!-- end -->", path.read_text())
+        path.write_text(anew)

@@ -1,10 +1,13 @@
-"""The README does what it says: its Python runs, its commands are commands, its tables are what commands make."""
+"""README and docs/ do what they say: Python runs, commands are commands, tables are what commands make."""
 
 import functools
 import hashlib
 import http.server
 import importlib.util
+import inspect
+import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -12,6 +15,8 @@ import sys
 import threading
 import tomllib
 
+import keras
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -80,26 +85,43 @@ def published(weights):
 
 
 # What readers bring: a few images of five classes. The hash of what Keras publishes is the one thing that differs.
-BEFORE = """
-import dataclasses, sys
-import numpy as np, tensorflow as tf
+READERS = """
+import dataclasses, json, os, pathlib, sys, time
+import keras, numpy as np, tensorflow as tf
+import keras_densenet as kd
 from keras_densenet.weights import catalogue
+
+pages, url, md5 = json.loads(sys.argv[1]), *sys.argv[2:]
 name = "keras-applications:densenet121.notop"
-catalogue.CHECKPOINTS[name] = dataclasses.replace(catalogue.CHECKPOINTS[name], url=sys.argv[1], hash=sys.argv[2])
+catalogue.CHECKPOINTS[name] = dataclasses.replace(catalogue.CHECKPOINTS[name], url=url, hash=f"md5:{md5}")
+kd.fine_tune.__kwdefaults__.update(jit_compile=False, head_epochs=1, epochs=1)  # DenseNet-121 takes its time
 images = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3)).astype("float32")
-train_data = validation_data = tf.data.Dataset.from_tensors((images[:2], np.arange(2)))
-names = list("abcde")
+data = tf.data.Dataset.from_tensors((images[:2], np.arange(2)))
+brought = {"images": images, "train_data": data, "validation_data": data, "names": list("abcde")}
+where = pathlib.Path.cwd()
+for page, blocks in pages.items():
+    folder = where / pathlib.Path(page).stem
+    folder.mkdir()
+    os.chdir(folder)
+    keras.utils.set_random_seed(0)
+    found, start = dict(brought), time.perf_counter()
+    for block in blocks:
+        exec(compile(block, page, "exec"), found)
+    print(f"{page} took {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    keras.backend.clear_session()
 """
-AFTER = """
-assert backbone.preprocessing == "torch"
-assert skipped == ["classifier/kernel", "classifier/bias"], skipped
-assert len(history["val_loss"]) > 5
-"""
+LEFT = {  # by the blocks of a page, in its folder
+    "README": set(),
+    "explaining": {"densenet121.svg", "reuse.png"},
+    "search": {"searches"},
+    "serving": {"served"},
+    "training": {"runs"},
+    "weights": {"densenet121.safetensors"},
+}
 
 
 @pytest.mark.timeout(1000)
-def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, weights, tmp_path):
-    md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
+def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
     settings = {
         "HF_ENDPOINT": published,
         "HF_HOME": str(tmp_path / "hub"),
@@ -108,10 +130,11 @@ def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, wei
         "PYTHONPATH": str(readme.ROOT),
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiled sooner
     }
-    script = "\n".join([BEFORE, *readme.blocks("python"), AFTER])
+    pages = {name: readme.blocks(path.read_text(), "python") for name, path in readme.PAGES.items()}
+    md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
     (tmp_path / "work").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", script, f"{published}/notop.h5", f"md5:{md5}"],
+        [sys.executable, "-c", READERS, json.dumps(pages), f"{published}/notop.h5", md5],
         cwd=tmp_path / "work",
         env={**os.environ, **settings},
         capture_output=True,
@@ -119,9 +142,10 @@ def test_the_python_blocks_run_in_order_in_a_process_of_their_own(published, wei
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith(f"{kd.cost('densenet264').macs}\n")
-    made = {path.name for path in (tmp_path / "work").iterdir()}
-    assert made == {"densenet121.safetensors", "densenet121.svg", "reuse.png", "searches"}
+    left = {folder.name: {path.name for path in folder.iterdir()} for folder in (tmp_path / "work").iterdir()}
+    assert left == {pathlib.Path(page).stem: LEFT.get(pathlib.Path(page).stem, set()) for page in pages}
+    assert "block4 7 16 x (1x1, 3x3 conv) 1024" in done.stdout
+    assert "kd.DenseNet(blocks=(" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +185,7 @@ def test_other_commands_are_known_and_their_extras_and_files_exist(place):
     others = [words for words in readme.commands() if words not in OURS]
     assert {words[0] for words in others} <= {*ELSEWHERE, "python"}
     scripts = [words[1] for words in others if words[0] == "python" and words[1] != "-m"]
-    text = readme.FILE.read_text()
+    text = readme.text()
     extras = tomllib.loads((readme.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     found = re.findall(r"'(?:keras-densenet|\.)\[(\w+)\]'", text)
     assert len(found) > 3
@@ -174,11 +198,32 @@ def test_other_commands_are_known_and_their_extras_and_files_exist(place):
 
 
 def test_names_in_the_text_exist():
-    for path in re.findall(r"`?kd\.([A-Za-z_][\w.]*)", readme.FILE.read_text()):
+    for path in re.findall(r"`?kd\.([A-Za-z_][\w.]*)", readme.text()):
         functools.reduce(getattr, path.rstrip(".").split("."), kd)
 
 
-@pytest.mark.parametrize("command", readme.made())
-def test_what_a_command_makes_is_in_the_text(command):
+@pytest.mark.parametrize(("page", "command"), readme.made())
+def test_what_a_command_makes_is_in_the_text(page, command):
     """Otherwise: python -m tests.readme."""
-    assert readme.made()[command] == readme.output_of(command)
+    assert readme.made()[page, command] == readme.output_of(command)
+
+
+def test_what_differs_from_keras_applications_is_what_the_readme_says(weights):
+    theirs = keras.applications.DenseNet121(weights=None, include_top=False)
+    ours = kd.DenseNet121(include_top=False)
+    assert (len(theirs.layers), len(ours.layers)) == (427, 11)
+    known, told = (inspect.signature(build).parameters for build in (keras.applications.DenseNet121, kd.DenseNet121))
+    assert list(known) == list(told)
+    assert [name for name in known if known[name].default != told[name].default] == ["weights"]
+    before = [variable.numpy() for variable in ours.variables]
+    ours.load_weights(weights["keras.h5"], by_name=True)
+    assert all(map(np.array_equal, before, ours.variables))
+    for layer in theirs.layers[:313]:
+        layer.trainable = False
+    kd.freeze(ours, "transition3")
+    left = [sum(np.prod(w.shape) for w in model.trainable_weights) for model in (theirs, ours)]
+    assert left[0] == left[1]
+
+
+def test_the_readme_is_read_in_ten_minutes():
+    assert len(readme.PAGES["README.md"].read_text().splitlines()) <= 250

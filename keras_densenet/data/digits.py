@@ -12,6 +12,10 @@ def load_digits() -> Splits:
     Returns:
         `Splits` of 1,257 / 180 / 360 images `(32, 32, 1)`, float32 in 0..255, every class with its share.
 
+    Examples:
+        >>> kd.data.load_digits().train.images.shape
+        (1257, 32, 32, 1)
+
     Source: scikit-learn's `load_digits`, the test set of UCI's "Optical Recognition of Handwritten Digits".
     """
     try:

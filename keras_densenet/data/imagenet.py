@@ -25,6 +25,10 @@ def preprocess_input(x: Tensor, mode: Mode = "torch") -> Tensor:
 
     Raises:
         ValueError: for another mode or other channels.
+
+    Examples:
+        >>> kd.preprocess_input(np.full((1, 1, 1, 3), 255), mode="unit").tolist()
+        [[[[1.0, 1.0, 1.0]]]]
     """
     ops.check_channels(mode, x.shape[-1])
     pixels = x.astype("float32") if isinstance(x, np.ndarray) else keras.ops.cast(x, "float32")
@@ -49,6 +53,13 @@ def decode_predictions(
     Raises:
         ValueError: if there is not one label for each class, or for another `top`.
         OSError: if ImageNet's list is not there and cannot be downloaded.
+
+    Examples:
+        >>> probabilities = np.array([[0.1, 0.7, 0.2]])
+        >>> for number, name, score in kd.decode_predictions(probabilities, top=2, labels=["cat", "dog", "frog"])[0]:
+        ...     print(number, name, score)
+        1 dog 0.7
+        2 frog 0.2
     """
     check_count("top", top)
     predictions = keras.ops.convert_to_numpy(predictions)

@@ -150,6 +150,12 @@ class Pictures:
         framing: a `Framing` with a size.
         read: a function from a key to what `decode` takes; by default the keys are that themselves.
         dtype: "float32" if some have more than 8 bits a value, or another number of bands than 1, 3 or 4.
+
+    Examples:
+        >>> files = [path.read_bytes() for path in kd.data.files_of(["photos"])]
+        >>> pictures = kd.data.Pictures(np.array(files, object), kd.data.Framing((16, 16), 3))
+        >>> pictures.shape, pictures[:2].shape  # only two are decoded
+        ((16, 16, 16, 3), (2, 16, 16, 3))
     """
 
     keys: Array
@@ -214,6 +220,10 @@ def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) ->
     Raises:
         FileNotFoundError: if a file is not there.
         ValueError: for a file that cannot be decoded, or another number of channels.
+
+    Examples:
+        >>> kd.data.read_images(kd.data.files_of(["photos"]), (16, 16, 3)).shape
+        (16, 16, 16, 3)
     """
     if not isinstance(framing, Framing):
         *size, channels = framing

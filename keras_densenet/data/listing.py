@@ -19,6 +19,11 @@ def list_images(folder: Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
 
     Returns:
         Two sorted lists of paths.
+
+    Examples:
+        >>> found, others = kd.data.list_images("photos")
+        >>> len(found), others
+        (16, [])
     """
     folder = pathlib.Path(folder)
     images: list[pathlib.Path] = []
@@ -60,6 +65,10 @@ def files_of(arguments: Iterable[Path]) -> list[pathlib.Path]:
 
     Raises:
         ValueError: for a folder without images.
+
+    Examples:
+        >>> [path.as_posix() for path in kd.data.files_of(["photos"])][:2]
+        ['photos/cat/000.png', 'photos/cat/001.png']
     """
     found: list[pathlib.Path] = []
     for argument in map(pathlib.Path, arguments):

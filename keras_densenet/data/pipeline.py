@@ -10,7 +10,12 @@ from keras_densenet.data.variation import Augmentation
 
 
 def training_steps(split: Split, batch_size: int) -> int:
-    """How many whole batches an epoch has; raises ValueError if there is not one."""
+    """How many whole batches an epoch has; raises ValueError if there is not one.
+
+    Examples:
+        >>> kd.data.training_steps(splits.train, batch_size=8)
+        3
+    """
     count = len(split.labels)
     if batch_size > count:
         raise ValueError(f"batch_size must be at most the {count} training images. Received: batch_size={batch_size}")
@@ -54,6 +59,11 @@ def training_stream(
 
     Raises:
         ValueError: if there is no whole batch, it cannot be shared out equally, or many labels shall be balanced.
+
+    Examples:
+        >>> batches, steps = kd.data.training_stream(splits.train, batch_size=8, seed=0)
+        >>> [pixels.shape for pixels, _ in batches.take(1)], steps
+        ([TensorShape([8, 16, 16, 3])], 3)
     """
     count, steps = len(split.labels), training_steps(split, batch_size)
     index, workers = shard
@@ -107,6 +117,11 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     Returns:
         A `tf.data.Dataset` of `(images, labels, weights)`, with float32 images `(batch, height, width, channels)` in
         0..255, and labels as in the split.
+
+    Examples:
+        >>> batches = kd.data.evaluation_batches(splits.test, batch_size=8)
+        >>> [weights.numpy().sum() for _, _, weights in batches]  # 12 images
+        [np.float32(8.0), np.float32(4.0)]
     """
     count = len(split.labels)
     places = np.arange(count + -count % batch_size).reshape(-1, batch_size)

@@ -90,6 +90,11 @@ def load(
     Raises:
         ValueError: for a source that is not known, or bad data, with a list of it.
         OSError: for data that is not there.
+
+    Examples:
+        >>> splits = kd.data.load("photos", image_size=16)  # a folder with the images of each class in a subfolder
+        >>> splits.labels, splits.train.images.shape[1:]
+        (['cat', 'dog'], (16, 16, 3))
     """
     known: Mapping[str, Any] = source if isinstance(source, Mapping) else {"source": source}
     name, images = os.fspath(known["source"]), images or known.get("images")

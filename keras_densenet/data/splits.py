@@ -20,6 +20,11 @@ class Split(NamedTuple):
             has the same shape and is decoded when asked for.
         labels: int32 `(count,)`, the class of each image; or of many labels int8 `(count, labels)`, 1 where an image
             has it, 0 where not, -1 where that is unknown.
+
+    Examples:
+        >>> split = kd.data.Split(images, labels)
+        >>> split.images.shape, split.labels.tolist()
+        ((4, 16, 16, 3), [0, 1, 2, 0])
     """
 
     images: Array | Pictures
@@ -33,6 +38,11 @@ class Splits(NamedTuple):
     divided at random, a dict for JSON: "seed"; "shares" of the training images by part; "by", the column whose groups
     stayed whole, and how many "groups" there were, None where there is no such column. It is None where the source says
     which images are for what.
+
+    Examples:
+        >>> split = kd.data.Split(images, labels)
+        >>> kd.data.Splits(split, split, split, labels=["cat", "dog", "frog"]).labels
+        ['cat', 'dog', 'frog']
     """
 
     train: Split
@@ -136,6 +146,11 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
 
     Returns:
         Two float32 arrays `(channels,)`, in the pixels' own range.
+
+    Examples:
+        >>> mean, std = kd.data.mean_and_std(splits.train)
+        >>> mean.shape
+        (3,)
     """
     count = len(split.labels)
     exact = isinstance(split.images, np.ndarray)

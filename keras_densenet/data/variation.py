@@ -17,6 +17,10 @@ class Augmentation:
         randaugment: strength, in (0, 1], of `keras.layers.RandAugment`, which draws two operations for each batch.
         mixup: alpha, in (0, 1], of `keras.layers.MixUp`.
         cutmix: factor, in (0, 1], of `keras.layers.CutMix`. With `mixup` too, each batch gets one of the two.
+
+    Examples:
+        >>> kd.data.Augmentation("cifar", mixup=0.2).mixes
+        True
     """
 
     kind: str = "none"

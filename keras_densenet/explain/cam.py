@@ -22,6 +22,10 @@ class ClassActivation(NamedTuple):
         maps: float32 `(batch, height, width)` of the images' size, 0..1; all 0 where nothing speaks for the class.
         classes: int64 `(batch,)`, the classes that were explained.
         scores: float32 `(batch,)`, their logits.
+
+    Examples:
+        >>> kd.grad_cam(model, images / 255, class_index=2).classes.tolist()
+        [2, 2, 2, 2]
     """
 
     maps: np.ndarray
@@ -61,10 +65,12 @@ def grad_cam(
     Raises:
         ValueError: names the argument, what was received and what is allowed.
 
-    Source: Selvaraju et al., Grad-CAM, ICCV 2017; Chattopadhay et al., Grad-CAM++, WACV 2018.
+    Examples:
+        >>> maps, classes, scores = kd.grad_cam(model, images / 255, level="P1")
+        >>> maps.shape, classes.shape
+        ((4, 16, 16), (4,))
 
-    Example:
-        >>> maps, classes, scores = keras_densenet.grad_cam(model, images, level="P4")
+    Source: Selvaraju et al., Grad-CAM, ICCV 2017; Chattopadhay et al., Grad-CAM++, WACV 2018.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}. Received: method={method!r}")
@@ -96,6 +102,10 @@ def overlay(images: Tensor, maps: Array, opacity: float = 0.6) -> Array:
 
     Returns:
         uint8 `(batch, height, width, 3)`.
+
+    Examples:
+        >>> kd.explain.overlay(images, np.zeros((4, 16, 16))).shape
+        (4, 16, 16, 3)
     """
     images = np.asarray(images, "float32")
     pixels = images[..., :3] if images.shape[-1] in (3, 4) else np.repeat(images.mean(-1, keepdims=True), 3, -1)

@@ -29,6 +29,9 @@ def draw_reuse(blocks: Sequence[BlockReuse], path: Path, title: str = "") -> Non
         blocks: what `feature_reuse` gave.
         path: of the picture, `.png` or `.svg`.
         title: above it.
+
+    Examples:
+        >>> kd.explain.draw_reuse(kd.feature_reuse(model), "reuse.png")
     """
     from matplotlib.patches import Rectangle
 
@@ -71,6 +74,9 @@ def draw_captioned(picture: Array, caption: str, path: Path, otherwise: str = ""
         caption: the text.
         path: of the picture to write, `.png`.
         otherwise: the text where no installed font can write the caption.
+
+    Examples:
+        >>> kd.explain.draw_captioned(np.zeros((16, 16, 3), "uint8"), "dog, 97 %", "dog.png")
     """
     figure, (height, width), margin = new_figure(1, 1), picture.shape[:2], 6
     figure.set_layout_engine("none")
@@ -91,6 +97,9 @@ def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "
         kernels: what `gradient_flow` gave.
         path: of the picture, `.png` or `.svg`.
         title: above it.
+
+    Examples:
+        >>> kd.explain.draw_gradients(kd.explain.gradient_flow(model, images / 255, labels), "gradients.png")
     """
     figure = new_figure(9, 3.6)
     axes = figure.subplots()
@@ -121,6 +130,9 @@ def draw_network(network: Network, path: Path, title: str = "", input_shape: Ima
         path: of the picture, `.png` or `.svg`.
         title: above it. Default: parameters and MACs.
         input_shape: `(height, width, channels)` of the image, for another than the network's own.
+
+    Examples:
+        >>> kd.explain.draw_network("densenet121", "densenet121.svg")
     """
     plan, found = architecture_of(network), cost(network, input_shape)
     stages = [part.stage for part in found.stages]

@@ -11,7 +11,13 @@ from keras_densenet.types import Array, Tensor
 
 
 class KernelGradient(NamedTuple):
-    """The gradient that reaches one kernel: the kernel's path and shape, the norms of gradient and kernel."""
+    """The gradient that reaches one kernel: the kernel's path and shape, the norms of gradient and kernel.
+
+    Examples:
+        >>> first = kd.explain.gradient_flow(model, images / 255, labels)[0]
+        >>> first.norm > 0 and first.kernel_norm > 0
+        True
+    """
 
     path: str
     shape: tuple[int, ...]
@@ -42,9 +48,11 @@ def gradient_flow(model: keras.Model, images: Tensor, labels: Sequence[int] | Ar
     Raises:
         ValueError: for labels that are not the model's classes, or not one for each image.
 
-    Example:
-        >>> for kernel in keras_densenet.explain.gradient_flow(model, images, labels):
-        ...     print(kernel.path, kernel.norm)
+    Examples:
+        >>> for kernel in kd.explain.gradient_flow(model, images / 255, labels)[:2]:
+        ...     print(kernel.path, kernel.shape)
+        stem/conv_kernel (3, 3, 3, 8)
+        block1/layer1_conv1_kernel (1, 1, 8, 16)
     """
     labels, classes = np.asarray(labels), model.output_shape[-1]
     fits = labels.shape == (len(images),) and labels.dtype.kind in "iu" and len(labels)

@@ -24,6 +24,11 @@ class BlockReuse:
         readers: names: "layer1", ..., and last `reader`.
         sources: names: "input" (x_0: what the stem or transition before the block gives), "layer1", ...
         reader: the name of the transition or classifier that reads the whole block, None where there is none.
+
+    Examples:
+        >>> block = kd.feature_reuse(model)[0]
+        >>> block.sources, block.reader
+        (('input', 'layer1'), 'transition1')
     """
 
     name: str
@@ -57,11 +62,13 @@ def feature_reuse(model: keras.Model, scaled: bool = False) -> list[BlockReuse]:
     Raises:
         ValueError: for a model without dense blocks, or a folded one, whose kernels are no longer the trained ones.
 
-    Source: the paper, section 5, "Feature Reuse".
+    Examples:
+        >>> for block in kd.feature_reuse(model):
+        ...     print(block.name, block.readers, block.weights.shape)
+        block1 ('layer1', 'transition1') (2, 2)
+        block2 ('layer1', 'classifier') (2, 2)
 
-    Example:
-        >>> for block in keras_densenet.feature_reuse(model):
-        ...     print(block.name, block.relative.round(2))
+    Source: the paper, section 5, "Feature Reuse".
     """
     network = flat(model)
     if folded := stages(network, Folded):
@@ -91,6 +98,10 @@ def observations(blocks: Sequence[BlockReuse]) -> list[dict[str, Any]]:
         source had the same chance; `input_weight`, the weight of x_0 by the mean of the other sources', mean over the
         layers; and of the whole block's reader: `reader`, its name, `reader_spread`, and `reader_late`, the mean weight
         of the last third of the sources by that of the first third. None where there is nothing to measure.
+
+    Examples:
+        >>> [found["reader"] for found in kd.explain.observations(kd.feature_reuse(model))]
+        ['transition1', 'classifier']
     """
     return [_observed(block) for block in blocks]
 

@@ -10,7 +10,12 @@ from keras_densenet.types import ImageShape
 
 
 class StageRow(NamedTuple):
-    """One row of the paper's table 1; sizes and MACs are of one image, `share` of the time is None if not measured."""
+    """One row of the paper's table 1; sizes and MACs are of one image, `share` of the time is None if not measured.
+
+    Examples:
+        >>> kd.explain.describe("densenet121")[0].layers
+        '7x7 conv, stride 2'
+    """
 
     name: str
     height: int | None
@@ -39,6 +44,13 @@ def describe(
 
     Raises:
         ValueError: for an unknown name, or an image of unknown size.
+
+    Examples:
+        >>> for row in kd.explain.describe("densenet121")[:3]:
+        ...     print(row.name, row.height, row.layers, row.out_channels)
+        stem 112 7x7 conv, stride 2 64
+        stem_pool 56 3x3 max pool 64
+        block1 56 6 x (1x1, 3x3 conv) 256
 
     Source: the paper, table 1.
     """

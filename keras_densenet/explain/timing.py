@@ -29,6 +29,11 @@ def stage_seconds(
 
     Raises:
         ValueError: for an image of unknown size.
+
+    Examples:
+        >>> seconds = kd.explain.stage_seconds(model, batch_size=1, rounds=1)
+        >>> len(seconds) == len(kd.explain.describe(model, seconds=seconds))
+        True
     """
     network = flat(model)
     shape: tuple = architecture_of(network).input_shape if input_shape is None else tuple(input_shape)

@@ -41,6 +41,11 @@ class DenseBlock(PaperLayer):
     Raises:
         ValueError: for an argument out of range.
 
+    Examples:
+        >>> block = kd.layers.DenseBlock(num_layers=3, growth_rate=4)
+        >>> block(np.ones((1, 8, 8, 6), "float32"), training=True).shape  # 6 + 3 * 4 channels
+        TensorShape([1, 8, 8, 18])
+
     Source: the paper, section 3.
     """
 

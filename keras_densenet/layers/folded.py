@@ -30,7 +30,13 @@ class Folded(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class FoldedImageNetStem(Folded, ImageNetStem):
-    """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`."""
+    """`ImageNetStem` with its normalisation in kernel and bias: `conv_kernel`, `conv_bias`.
+
+    Examples:
+        >>> stem = kd.layers.FoldedImageNetStem(filters=8)  # `kd.fold` makes it, and gives it its weights
+        >>> stem(np.ones((1, 32, 32, 3), "float32")).shape
+        TensorShape([1, 16, 16, 8])
+    """
 
     def add_convolution(self, convolution):
         suffix, size, _, channels, filters = convolution
@@ -43,7 +49,13 @@ class FoldedImageNetStem(Folded, ImageNetStem):
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class FoldedDeepStem(FoldedImageNetStem, DeepStem):
-    """`DeepStem` with its normalisations in kernels and biases: `conv_kernel`, `conv_bias`, `conv2_kernel`, ..."""
+    """`DeepStem` with its normalisations in kernels and biases: `conv_kernel`, `conv_bias`, `conv2_kernel`, ...
+
+    Examples:
+        >>> stem = kd.layers.FoldedDeepStem(filters=8)  # `kd.fold` makes it, and gives it its weights
+        >>> stem(np.ones((1, 32, 32, 3), "float32")).shape
+        TensorShape([1, 16, 16, 8])
+    """
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -52,6 +64,10 @@ class FoldedDenseBlock(Folded, DenseBlock):
 
     Weights of the l-th layer: `layer{l}_scale`, `layer{l}_shift`, `layer{l}_conv1_kernel`, and with a bottleneck
     `layer{l}_conv1_bias`, `layer{l}_conv2_kernel`.
+
+    Examples:
+        >>> type(kd.fold(model).get_layer("block1")).__name__
+        'FoldedDenseBlock'
     """
 
     def build(self, input_shape):
@@ -76,7 +92,12 @@ class FoldedDenseBlock(Folded, DenseBlock):
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class FoldedTransition(Folded, Transition):
-    """`Transition` for inference: `scale`, `shift`, `conv_kernel`."""
+    """`Transition` for inference: `scale`, `shift`, `conv_kernel`.
+
+    Examples:
+        >>> type(kd.fold(model).get_layer("transition1")).__name__
+        'FoldedTransition'
+    """
 
     def build(self, input_shape):
         channels = channels_of(input_shape, self)
@@ -90,7 +111,12 @@ class FoldedTransition(Folded, Transition):
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class FoldedHead(Folded, Head):
-    """`Head` for inference: `scale`, `shift`."""
+    """`Head` for inference: `scale`, `shift`.
+
+    Examples:
+        >>> type(kd.fold(model).get_layer("head")).__name__
+        'FoldedHead'
+    """
 
     def build(self, input_shape):
         self.affine = self.add_affine("", channels_of(input_shape, self))

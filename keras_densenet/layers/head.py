@@ -23,6 +23,10 @@ class Head(PaperLayer):
     Returns:
         A tensor of the shape of `inputs`, not negative.
 
+    Examples:
+        >>> kd.layers.Head()(np.ones((1, 4, 4, 6), "float32")).shape
+        TensorShape([1, 4, 4, 6])
+
     Source: the paper, table 1.
     """
 

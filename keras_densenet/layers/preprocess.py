@@ -39,8 +39,10 @@ class Preprocess(keras.layers.Layer):
     Raises:
         ValueError: for an argument out of range, or images whose channels are not the convention's.
 
-    Example:
-        >>> layer = keras_densenet.layers.Preprocess("torch", size=224, crop_pct=0.875)
+    Examples:
+        >>> layer = kd.layers.Preprocess("torch", size=8, crop_pct=0.875)
+        >>> layer(np.zeros((1, 20, 30, 3), "uint8")).shape
+        TensorShape([1, 8, 8, 3])
     """
 
     def __init__(

@@ -81,6 +81,10 @@ class CifarStem(Stem):
     Returns:
         `(batch, height, width, filters)`.
 
+    Examples:
+        >>> kd.layers.CifarStem(filters=8)(np.ones((1, 8, 8, 3), "float32")).shape
+        TensorShape([1, 8, 8, 8])
+
     Source: the paper, section 4.2.
     """
 
@@ -114,6 +118,10 @@ class ImageNetStem(Stem):
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), filters)`, not negative.
 
+    Examples:
+        >>> kd.layers.ImageNetStem(filters=8)(np.ones((1, 32, 32, 3), "float32")).shape
+        TensorShape([1, 16, 16, 8])
+
     Source: the paper, table 1.
     """
 
@@ -140,6 +148,10 @@ class DeepStem(ImageNetStem):
 
     Args, call arguments and returns are those of `ImageNetStem`.
 
+    Examples:
+        >>> kd.layers.DeepStem(filters=8)(np.ones((1, 32, 32, 3), "float32")).shape
+        TensorShape([1, 16, 16, 8])
+
     Source: stem C of He et al., Bag of Tricks for Image Classification with CNNs, CVPR 2019, as in timm's "d" networks.
     """
 
@@ -156,6 +168,10 @@ class StemPool(keras.layers.Layer):
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+
+    Examples:
+        >>> kd.layers.StemPool()(np.ones((1, 16, 16, 8), "float32")).shape
+        TensorShape([1, 8, 8, 8])
 
     Source: the paper, table 1.
     """
@@ -190,6 +206,10 @@ class BlurPool(StemPool):
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+
+    Examples:
+        >>> kd.layers.BlurPool()(np.ones((1, 16, 16, 8), "float32")).shape
+        TensorShape([1, 8, 8, 8])
 
     Source: Zhang: Making Convolutional Networks Shift-Invariant Again, ICML 2019.
     """

@@ -34,6 +34,10 @@ class Transition(PaperLayer):
     Raises:
         ValueError: for an argument out of range or an image that is too small.
 
+    Examples:
+        >>> kd.layers.Transition(theta=0.5)(np.ones((1, 8, 8, 6), "float32")).shape
+        TensorShape([1, 4, 4, 3])
+
     Source: the paper, section 3, "Pooling layers" and "Compression".
     """
 

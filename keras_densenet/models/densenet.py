@@ -81,8 +81,10 @@ def DenseNet(
     Raises:
         ValueError: names the argument, what was received and what is allowed.
 
-    Example:
-        >>> model = keras_densenet.DenseNet(depth=100, growth_rate=12, classes=10)  # DenseNet-BC-100-12, 0.77 M
+    Examples:
+        >>> model = kd.DenseNet(depth=100, growth_rate=12, classes=10)  # DenseNet-BC-100-12, 0.77 M parameters
+        >>> kd.DenseNet(blocks=(1, 1), growth_rate=4, stem="cifar", input_shape=(16, 16, 3), classes=3).output_shape
+        (None, 3)
 
     Source: Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017.
     """
@@ -174,6 +176,11 @@ def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -
 
     Raises:
         ValueError: for a level that the model does not have.
+
+    Examples:
+        >>> pyramid = kd.feature_pyramid(model, ["P0", "P1"])
+        >>> {level: tuple(features.shape) for level, features in pyramid(images).items()}
+        {'P0': (4, 16, 16, 12), 'P1': (4, 8, 8, 10)}
     """
     outputs = model.pyramid_outputs
     if isinstance(levels, str):

@@ -23,6 +23,13 @@ def flat(model: keras.Model) -> DenseNetModel:
 
     Raises:
         ValueError: if there is no dense block, or the model is neither functional nor sequential and built.
+
+    Examples:
+        >>> nested = keras.Sequential([keras.layers.Rescaling(1 / 255), model])
+        >>> nested(images).shape
+        TensorShape([4, 3])
+        >>> [layer.name for layer in kd.explain.flat(nested).layers][:3]
+        [...'rescaling', 'stem']
     """
     found = opened(model)
     if not isinstance(found, DenseNetModel):

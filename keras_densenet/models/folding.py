@@ -31,6 +31,11 @@ def fold(model: keras.Model, dtype: DType = None) -> DenseNetModel:
     Raises:
         ValueError: if there is nothing to fold, a `Dense` layer is quantised, or the model is neither functional nor
             sequential and built.
+
+    Examples:
+        >>> folded = kd.fold(model)
+        >>> bool(np.allclose(folded(images / 255), model(images / 255), atol=1e-5))
+        True
     """
     return _copied(model, dtype, _FOLDED)
 

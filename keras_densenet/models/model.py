@@ -22,6 +22,13 @@ class DenseNetModel(Network):
     """A functional `keras.Model` that knows it is a DenseNet; `DenseNet` and `create_model` make it.
 
     Called without `training` it infers, whatever layers are in it.
+
+    Examples:
+        >>> sorted(model.pyramid_outputs)
+        ['P0', 'P1']
+        >>> model.labels = ["cat", "dog", "frog"]  # saved with it
+        >>> model.reset_classifier(classes=2).output_shape
+        (None, 2)
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -189,8 +196,10 @@ class DenseNetModel(Network):
         Raises:
             ValueError: if there is preprocessing in front already, no mode is known, or it is not the weights' own.
 
-        Example:
-            >>> model = keras_densenet.DenseNet121().with_preprocessing("torch", size=224, crop_pct=0.875)
+        Examples:
+            >>> pixels = model.with_preprocessing("torch")
+            >>> pixels.predict(images, verbose=0).shape  # raw pixels in 0..255
+            (4, 3)
         """
         if self._fronts:
             kind = "layer" if isinstance(self._fronts[0], keras.Layer) else "operation"
@@ -252,6 +261,10 @@ def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Frami
     Args:
         model: a Keras model of one image.
         size: `(height, width)` to give images to a model that takes any. Default: their own.
+
+    Examples:
+        >>> kd.models.framing_of(model).size
+        (16, 16)
     """
     *own, channels = model.input_shape[1:]
     return Framing(size if None in own else tuple(own), channels, **next(_framings(model), {}))

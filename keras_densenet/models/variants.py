@@ -29,8 +29,10 @@ def create_model(name: str, /, **arguments: Any) -> DenseNetModel:
     Raises:
         ValueError: for an unknown name (with the nearest ones) and whatever `DenseNet` refuses.
 
-    Example:
-        >>> model = keras_densenet.create_model("densenet-bc-100-12", classes=100)
+    Examples:
+        >>> model = kd.create_model("densenet-bc-40-12", classes=100)
+        >>> model.output_shape
+        (None, 100)
     """
     network = variant(name)
     if "blocks" in arguments or "depth" in arguments:
@@ -82,29 +84,51 @@ def _taking(arguments: Callable[P, Any]) -> Callable[[Callable[..., DenseNetMode
 
 @_taking(_arguments)
 def DenseNet121(**arguments: Any) -> DenseNetModel:
-    """DenseNet-121: blocks of (6, 12, 24, 16), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
+    """DenseNet-121: blocks of (6, 12, 24, 16), k = 32. Arguments as in `DenseNet` and `keras.applications`.
+
+    Examples:
+        >>> kd.DenseNet121(include_top=False, pooling="avg").output_shape
+        (None, 1024)
+    """
     return create_model("densenet121", **arguments)
 
 
 @_taking(_arguments)
 def DenseNet161(**arguments: Any) -> DenseNetModel:
-    """DenseNet-161: blocks of (6, 12, 36, 24), k = 48. Arguments as in `DenseNet` and `keras.applications`."""
+    """DenseNet-161: blocks of (6, 12, 36, 24), k = 48. Arguments as in `DenseNet` and `keras.applications`.
+
+    Examples:
+        >>> model = kd.DenseNet161(weights="imagenet")  # doctest: +SKIP
+    """
     return create_model("densenet161", **arguments)
 
 
 @_taking(_arguments)
 def DenseNet169(**arguments: Any) -> DenseNetModel:
-    """DenseNet-169: blocks of (6, 12, 32, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
+    """DenseNet-169: blocks of (6, 12, 32, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`.
+
+    Examples:
+        >>> model = kd.DenseNet169(weights="imagenet")  # doctest: +SKIP
+    """
     return create_model("densenet169", **arguments)
 
 
 @_taking(_arguments)
 def DenseNet201(**arguments: Any) -> DenseNetModel:
-    """DenseNet-201: blocks of (6, 12, 48, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
+    """DenseNet-201: blocks of (6, 12, 48, 32), k = 32. Arguments as in `DenseNet` and `keras.applications`.
+
+    Examples:
+        >>> model = kd.DenseNet201(weights="imagenet")  # doctest: +SKIP
+    """
     return create_model("densenet201", **arguments)
 
 
 @_taking(_arguments)
 def DenseNet264(**arguments: Any) -> DenseNetModel:
-    """DenseNet-264: blocks of (6, 12, 64, 48), k = 32. Arguments as in `DenseNet` and `keras.applications`."""
+    """DenseNet-264: blocks of (6, 12, 64, 48), k = 32. Arguments as in `DenseNet` and `keras.applications`.
+
+    Examples:
+        >>> kd.DenseNet264(include_top=False, pooling="avg").output_shape
+        (None, 2688)
+    """
     return create_model("densenet264", **arguments)

@@ -18,7 +18,13 @@ from keras_densenet.types import Tensor
 
 
 class LayerWeights(NamedTuple):
-    """Weights of one H_l: BN-ReLU-conv, twice with a bottleneck (1x1 then 3x3), once without (3x3)."""
+    """Weights of one H_l: BN-ReLU-conv, twice with a bottleneck (1x1 then 3x3), once without (3x3).
+
+    Examples:
+        >>> ones, kernel = tf.ones(6), tf.zeros((3, 3, 6, 4))
+        >>> kd.ops.LayerWeights(gamma1=ones, beta1=ones, kernel1=kernel).kernel1.shape  # a layer without bottleneck
+        TensorShape([3, 3, 6, 4])
+    """
 
     gamma1: tf.Tensor
     beta1: tf.Tensor
@@ -33,6 +39,10 @@ class BlockStatistics(NamedTuple):
 
     `features` is the `(mean, variance)` of x_0 ... x_{n-1}, concatenated as the last layer reads them;
     `bottlenecks` holds one `(mean, variance)` per layer, and is empty for plain layers.
+
+    Examples:
+        >>> kd.ops.BlockStatistics(features=(tf.zeros(6), tf.ones(6)), bottlenecks=()).bottlenecks
+        ()
     """
 
     features: tuple[tf.Tensor, tf.Tensor]
@@ -61,6 +71,12 @@ def dense_block(
     Returns:
         `(features, statistics)`: all feature maps `(batch, height, width, channels + layers * k)`, x_0 first, and the
         `BlockStatistics` that were used, as constants.
+
+    Examples:
+        >>> layer = kd.ops.LayerWeights(tf.ones(6), tf.zeros(6), tf.zeros((3, 3, 6, 4)))
+        >>> features, statistics = kd.ops.dense_block(tf.ones((2, 8, 8, 6)), [layer], epsilon=1e-5)
+        >>> features.shape, statistics.features[0].shape
+        (TensorShape([2, 8, 8, 10]), TensorShape([6]))
 
     Source: the paper, equation 2 and section 3; statistics are shared by all readers of a feature.
     """
@@ -92,6 +108,12 @@ def dense_block_inference(
     """Runs a dense block with the given `BlockStatistics`; arguments and features as in `dense_block`.
 
     TensorFlow differentiates it, as often as one likes: nothing is done in place.
+
+    Examples:
+        >>> layer = kd.ops.LayerWeights(tf.ones(6), tf.zeros(6), tf.zeros((3, 3, 6, 4)))
+        >>> statistics = kd.ops.BlockStatistics((tf.zeros(6), tf.ones(6)), ())
+        >>> kd.ops.dense_block_inference(tf.ones((2, 8, 8, 6)), [layer], 1e-5, statistics).shape
+        TensorShape([2, 8, 8, 10])
     """
     for index, weights in enumerate(layers):
         mean, variance = (values[: x.shape[-1]] for values in statistics.features)

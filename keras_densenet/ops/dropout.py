@@ -15,6 +15,11 @@ class Dropout(NamedTuple):
     Args:
         rate: fraction to drop, in [0, 1).
         seed: `(2,)` integer tensor.
+
+    Examples:
+        >>> dropout = kd.ops.Dropout(0.5, seed=tf.constant([1, 2]))
+        >>> bool(tf.reduce_all(dropout(tf.ones((2, 3)), 0) == dropout(tf.ones((2, 3)), 0)))
+        True
     """
 
     rate: float

@@ -10,7 +10,13 @@ from keras_densenet.types import Tensor
 
 
 class FoldedWeights(NamedTuple):
-    """Constants of one H_l: the reader's affine map, and its convolutions, the first with the second's BN in it."""
+    """Constants of one H_l: the reader's affine map, and its convolutions, the first with the second's BN in it.
+
+    Examples:
+        >>> layer = kd.ops.FoldedWeights(tf.ones(6), tf.zeros(6), tf.zeros((3, 3, 6, 4)), None, None)
+        >>> layer.kernel1.shape
+        TensorShape([3, 3, 6, 4])
+    """
 
     scale: tf.Tensor
     shift: tf.Tensor
@@ -28,6 +34,11 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
 
     Returns:
         All feature maps `(batch, height, width, channels + layers * k)`, x_0 first.
+
+    Examples:
+        >>> layer = kd.ops.FoldedWeights(tf.ones(6), tf.zeros(6), tf.zeros((3, 3, 6, 4)), None, None)
+        >>> kd.ops.folded_dense_block(tf.ones((2, 8, 8, 6)), [layer]).shape
+        TensorShape([2, 8, 8, 10])
     """
     for weights in layers:
         y = tf.nn.conv2d(folded_norm_relu(x, weights.scale, weights.shift), weights.kernel1, 1, "SAME")
@@ -39,5 +50,11 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
 
 
 def folded_norm_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`affine_relu` as TensorFlow's inference kernel, whoever compiles it: what is exported runs elsewhere."""
+    """`affine_relu` as TensorFlow's inference kernel, whoever compiles it: what is exported runs elsewhere.
+
+    Examples:
+        >>> x = tf.constant([[[[-1.0, 2.0]]]])
+        >>> kd.ops.folded_norm_relu(x, tf.constant([1.0, 3.0]), tf.constant([0.0, 1.0])).numpy().round(3).tolist()
+        [[[[0.0, 7.0]]]]
+    """
     return Kernels.affine_relu(x, scale, shift)

@@ -29,6 +29,10 @@ class Framing:
 
     Raises:
         ValueError: for an argument out of range.
+
+    Examples:
+        >>> kd.data.Framing(size=(224, 224), channels=3).crop_pct
+        0.875
     """
 
     size: Sequence[int] | None
@@ -62,7 +66,14 @@ class Framing:
 
 
 def check_framing(crop_pct: float, interpolation: str) -> None:
-    """Raises ValueError for what is no share of an image, or no filter."""
+    """Raises ValueError for what is no share of an image, or no filter.
+
+    Examples:
+        >>> kd.ops.check_framing(0.875, "bilinear")
+        >>> kd.ops.check_framing(2.0, "bilinear")
+        Traceback (most recent call last):
+        ValueError: crop_pct must be ...
+    """
     if not 0 < crop_pct <= 1:
         raise ValueError(f"crop_pct must be in (0, 1]. Received: crop_pct={crop_pct!r}")
     if interpolation not in KERNELS:
@@ -100,6 +111,11 @@ def resize_box(image: Tensor, box: Sequence[Any], size: Sequence[int], interpola
 
     Returns:
         uint8 `(*size, channels)`. The largest difference from Pillow is one level for each pass.
+
+    Examples:
+        >>> image = tf.zeros((20, 30, 3), "uint8")
+        >>> kd.ops.resize_box(image, (0, 5, 20, 20), (8, 8), "bilinear").shape
+        TensorShape([8, 8, 3])
     """
     top, left, height, width = (tf.cast(part, tf.float32) for part in box)
     rows = tf.shape(image)[0]

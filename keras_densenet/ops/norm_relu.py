@@ -41,6 +41,11 @@ def norm_relu(
 
     Returns:
         `(y, statistics)`: y like `x`, and the `(mean, variance)` that were used, as constants.
+
+    Examples:
+        >>> y, (mean, variance) = kd.ops.norm_relu(tf.random.normal((2, 4, 4, 3)), tf.ones(3), tf.zeros(3), 1e-5)
+        >>> y.shape, mean.shape
+        (TensorShape([2, 4, 4, 3]), TensorShape([3]))
     """
 
     @tf.custom_gradient

@@ -54,12 +54,24 @@ def scale_and_shift(
 
     Returns:
         `(scale, shift)`, each `(channels,)`, so that the result is `scale * x + shift`.
+
+    Examples:
+        >>> gamma, beta, mean, variance = tf.constant([1.0]), tf.constant([0.0]), tf.constant([1.0]), tf.constant([4.0])
+        >>> scale, shift = kd.ops.scale_and_shift(gamma, beta, mean, variance, epsilon=0)
+        >>> scale.numpy().tolist(), shift.numpy().tolist()
+        ([0.5], [-0.5])
     """
     return Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))[-2:]
 
 
 def affine_relu(x: Tensor, scale: Tensor, shift: Tensor, dtype: Any = None) -> Tensor:
-    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in `dtype`, or that of `x`."""
+    """`relu(scale * x + shift)` per channel, computed in float32 or wider and returned in `dtype`, or that of `x`.
+
+    Examples:
+        >>> x, scale, shift = tf.constant([-1.0, 2.0]), tf.constant(3.0), tf.constant(1.0)
+        >>> kd.ops.affine_relu(x, scale, shift).numpy().tolist()
+        [0.0, 7.0]
+    """
     # TensorFlow hands its own ReLU to XLA by way of a translation that is slow, each time anew.
     return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), dtype or x.dtype)
 

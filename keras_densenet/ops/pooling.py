@@ -22,12 +22,21 @@ def stem_pool(x: Tensor, stride: int = 2) -> Tensor:
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), channels)`.
+
+    Examples:
+        >>> kd.ops.stem_pool(tf.ones((1, 8, 8, 3))).shape
+        TensorShape([1, 4, 4, 3])
     """
     return tf.nn.max_pool2d(tf.pad(x, _FRAME), 3, stride, "VALID")
 
 
 def stem_pool_in_training(x: Tensor, stride: int = 2) -> Tensor:
-    """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`."""
+    """`stem_pool` with a gradient that keeps where each maximum stood, one byte, instead of `x`.
+
+    Examples:
+        >>> kd.ops.stem_pool_in_training(tf.ones((1, 8, 8, 3))).shape
+        TensorShape([1, 4, 4, 3])
+    """
 
     @tf.custom_gradient
     def run(x):
@@ -96,6 +105,10 @@ def blur(x: Tensor) -> Tensor:
 
     Returns:
         `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+
+    Examples:
+        >>> kd.ops.blur(tf.ones((1, 8, 8, 3))).shape
+        TensorShape([1, 4, 4, 3])
     """
     x = tf.concat([x[:, 1:2], x, x[:, -2:-1]], 1)  # TensorFlow's own padding refuses an empty batch
     x = tf.concat([x[:, :, 1:2], x, x[:, :, -2:-1]], 2)

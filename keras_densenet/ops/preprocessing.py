@@ -41,6 +41,10 @@ def convention(mode: Mode) -> Convention:
 
     Raises:
         ValueError: for anything else.
+
+    Examples:
+        >>> kd.ops.convention("unit")
+        Convention(...)
     """
     if isinstance(mode, str) and mode in CONVENTIONS:
         return CONVENTIONS[mode]
@@ -59,7 +63,14 @@ def convention(mode: Mode) -> Convention:
 
 
 def check_channels(mode: Mode, channels: int | None) -> None:
-    """Raises ValueError if the convention `mode` is not one of images with so many channels."""
+    """Raises ValueError if the convention `mode` is not one of images with so many channels.
+
+    Examples:
+        >>> kd.ops.check_channels("torch", 3)
+        >>> kd.ops.check_channels("torch", 4)
+        Traceback (most recent call last):
+        ValueError: ...
+    """
     needed = max(values.size for values in convention(mode)[:2])
     if needed not in (1, channels):
         raise ValueError(
@@ -69,7 +80,12 @@ def check_channels(mode: Mode, channels: int | None) -> None:
 
 
 def normalise(pixels: Tensor, mode: Mode) -> Tensor:
-    """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor."""
+    """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor.
+
+    Examples:
+        >>> kd.ops.normalise(np.full((1, 1, 3), 255.0), "unit").tolist()
+        [[[1.0, 1.0, 1.0]]]
+    """
     mean, std, bgr = convention(mode)
     mean, std = (values.astype(tf.as_dtype(pixels.dtype).name) for values in (mean, std))
     return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
@@ -88,6 +104,10 @@ def resize(
         width: of the result.
         interpolation: "bilinear" or "bicubic".
         saturate: whether what the cubic overshoots stays in 0..255 after each pass, as in Pillow's 8-bit images.
+
+    Examples:
+        >>> kd.ops.resize(tf.ones((1, 20, 30, 3)), 8, 12, "bilinear").shape
+        TensorShape([1, 8, 12, 3])
     """
     _, rows, columns, _ = sizes(images)
     low, high = (0.0, 255.0) if saturate else (-np.inf, np.inf)
@@ -122,6 +142,10 @@ def resize_and_crop(
 
     Returns:
         `(batch, *size, channels)`.
+
+    Examples:
+        >>> kd.ops.resize_and_crop(tf.ones((1, 20, 30, 3)), (8, 8), 0.875, "bilinear").shape
+        TensorShape([1, 8, 8, 3])
     """
     _, rows, columns, _ = sizes(images)
     height, width, top, left = cover(rows, columns, size, crop_pct)

@@ -9,7 +9,11 @@ _synchronised: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def synchronise_statistics(strategy: tf.distribute.Strategy) -> None:
-    """From now on, what trains under this strategy normalises with the statistics of the global batch."""
+    """From now on, what trains under this strategy normalises with the statistics of the global batch.
+
+    Examples:
+        >>> kd.ops.synchronise_statistics(tf.distribute.OneDeviceStrategy("CPU:0"))
+    """
     _synchronised.add(strategy)
 
 

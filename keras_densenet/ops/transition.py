@@ -21,6 +21,10 @@ def transition(x: Tensor, kernel: Tensor, dropout: Dropout | None = None) -> Ten
 
     Returns:
         `(batch, height // 2, width // 2, kept)`.
+
+    Examples:
+        >>> kd.ops.transition(tf.ones((1, 8, 8, 6)), tf.zeros((1, 1, 6, 3))).shape
+        TensorShape([1, 4, 4, 3])
     """
     if None in x.shape[1:3]:  # XLA leaves this out
         message = "The image has become too small for the 2x2 pool of a transition"

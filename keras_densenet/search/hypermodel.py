@@ -47,9 +47,10 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     Raises:
         ValueError: for values that cannot be read, no block, or `equal_blocks` of different values.
 
-    Example:
-        >>> hypermodel = keras_densenet.DenseNetHyperModel((32, 32, 3), 10, growth_rate=(12, 24, 4), theta=0.5)
-        >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=10)
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2), theta=0.5)
+        >>> hypermodel.build(keras_tuner.HyperParameters()).output_shape
+        (None, 3)
     """
 
     def __init__(
@@ -152,7 +153,12 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 
 
 def constructor_call(network: Mapping[str, Any]) -> str:
-    """The line of Python that builds a network, given as a dict of `DenseNet` arguments."""
+    """The line of Python that builds a network, given as a dict of `DenseNet` arguments.
+
+    Examples:
+        >>> kd.search.constructor_call({"blocks": [1, 1], "growth_rate": 4, "input_shape": (16, 16, 3)})
+        "kd.DenseNet(blocks=(1, 1), growth_rate=4, ...input_shape=(16, 16, 3), classes=1000)"
+    """
     plan = Architecture.plan(**network)
     names = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "stem_pool", "dropout_rate")
     arguments = ", ".join(f"{name}={getattr(plan, name)!r}" for name in (*names, "input_shape", "classes"))
@@ -168,6 +174,11 @@ def scaled(network: Mapping[str, Any], fits: Callable[[dict[str, Any]], bool]) -
 
     Raises:
         ValueError: if none fits.
+
+    Examples:
+        >>> small = kd.search.Budget(max_parameters=50_000)
+        >>> kd.search.scaled({"depth": 40, "growth_rate": 12, "classes": 10}, small.fits)["growth_rate"]
+        6
     """
     for growth_rate in range(network["growth_rate"], 0, -1):
         smaller = {**network, "growth_rate": growth_rate}

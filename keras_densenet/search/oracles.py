@@ -146,7 +146,12 @@ class Budgeted(RobustOracle):
 
 
 class RandomSearch(Budgeted, keras_tuner.oracles.RandomSearchOracle):
-    """Random search; arguments as in `Budgeted`."""
+    """Random search; arguments as in `Budgeted`.
+
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
+        >>> oracle = kd.search.RandomSearch(hypermodel, kd.search.Budget(max_parameters=10_000), max_trials=5)
+    """
 
 
 class Hyperband(Budgeted, keras_tuner.oracles.HyperbandOracle):
@@ -155,6 +160,10 @@ class Hyperband(Budgeted, keras_tuner.oracles.HyperbandOracle):
     Args:
         max_epochs: of the recipe.
         max_trials: of all rounds together. Default: as many as Hyperband runs.
+
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
+        >>> oracle = kd.search.Hyperband(hypermodel, kd.search.Budget(max_parameters=10_000), max_epochs=9)
     """
 
     def __init__(self, *args, max_trials=None, **options):
@@ -163,7 +172,12 @@ class Hyperband(Budgeted, keras_tuner.oracles.HyperbandOracle):
 
 
 class GridSearch(Budgeted, keras_tuner.Oracle):
-    """All points in order, the last hyperparameter fastest; ten of each that is continuous."""
+    """All points in order, the last hyperparameter fastest; ten of each that is continuous.
+
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
+        >>> oracle = kd.search.GridSearch(hypermodel, kd.search.Budget(max_parameters=10_000))
+    """
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -185,6 +199,10 @@ class BayesianOptimization(Budgeted, keras_tuner.oracles.BayesianOptimizationOra
 
     KerasTuner's own looks for the best point anywhere and minimises from 50 starts; here it is chosen among points that
     fit and are new, random ones and neighbours of the best.
+
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
+        >>> oracle = kd.search.BayesianOptimization(hypermodel, kd.search.Budget(max_parameters=10_000), max_trials=5)
     """
 
     def __init__(self, *args, max_trials=20, num_initial_points=None, **options):

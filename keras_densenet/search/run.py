@@ -82,6 +82,14 @@ def search(
     Raises:
         ValueError: for an argument out of range, if nothing fits the budget, or the folder holds something else.
         RuntimeError: if no trial completed.
+
+    Examples:
+        >>> recipe = kd.training.Recipe(epochs=1, batch_size=8, xla=False)
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1", growth_rate=4, recipe=recipe)
+        >>> budget, data = kd.search.Budget(max_parameters=10_000), {"name": "photos"}
+        >>> results = kd.search.search("searches/a", hypermodel, budget, splits, data, algorithm="random", trials=1)
+        >>> len(results.rows)
+        1
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}. Received: algorithm={algorithm!r}")
@@ -130,6 +138,11 @@ class Results:
 
     Raises:
         ValueError: if it is not a search's folder, or one of its files is broken.
+
+    Examples:
+        >>> results = kd.search.Results("searches/a")
+        >>> results.best()["parameters"] <= 10_000
+        True
     """
 
     def __init__(self, folder: Path) -> None:

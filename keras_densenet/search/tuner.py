@@ -60,6 +60,11 @@ class Tuner(RobustTuner, _Trials):
         folder: of the search.
         callbacks: Keras callbacks of all trainings.
         **options: of `RobustTuner`.
+
+    Examples:
+        >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
+        >>> oracle = kd.search.RandomSearch(hypermodel, kd.search.Budget(), max_trials=5)
+        >>> tuner = kd.search.Tuner(oracle, hypermodel, splits, "photos", folder="searches/b")
     """
 
 

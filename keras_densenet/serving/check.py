@@ -58,6 +58,9 @@ def check_saved_model(folder: Path) -> Report:
             image files (wide, tall, large, turned, grey, 16-bit, CMYK, with a palette) that is 0.02: single pixels may
             differ by two levels of 255, since decoders round differently. For an export in 16 bits it is 0.1, and 95 %
             of the decisions must be those of float32.
+
+    Examples:
+        >>> report = kd.serving.check_saved_model("served/digits/1")
     """
     folder = pathlib.Path(folder)
     card, found = read_card(folder), hashes(folder)

@@ -32,6 +32,11 @@ def connect(url: str, timeout: float = 30.0) -> "RestClient | GrpcClient":
 
     Raises:
         ValueError: for a URL of another form.
+
+    Examples:
+        >>> client = kd.serving.connect("http://localhost:8501/v1/models/digits")
+        >>> client.predict("serving_default", {"image": images})["label"]  # doctest: +SKIP
+        array(['seven', ...
     """
     parts = urllib.parse.urlsplit(url)
     path = re.fullmatch(r"(?:/v1/models)?/([^/]+)(?:/versions/(\d+))?/?", parts.path)

@@ -92,6 +92,12 @@ def export_saved_model(
             the decisions of float32, or probabilities that differ by more than 0.1. Nothing is written then.
         FileExistsError: if the version is there already.
         ImportError: without the extra `serving`.
+
+    Examples:
+        >>> model.labels = ["cat", "dog", "frog"]
+        >>> folder = kd.export_saved_model(model, "served", "animals", preprocessing="unit")
+        >>> folder.as_posix()
+        'served/animals/1'
     """
     name = name or model.name
     check_version(base_path, name, version)  # before anything takes time

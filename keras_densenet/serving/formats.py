@@ -55,6 +55,11 @@ def export_file(
         ImportError: if the exporter is not installed; names the extra.
         RuntimeError: if the exporter fails, or the file (of floats) computes something else than Keras; nothing is left
             behind.
+
+    Examples:
+        >>> file, deviation = kd.serving.export_file(model, "served", "litert", "lite", preprocessing="unit")
+        >>> deviation < 1e-3
+        True
     """
     if format not in FILES:
         raise ValueError(f"format must be one of {', '.join(FILES)}. Received: format={format!r}")

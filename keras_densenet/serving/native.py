@@ -23,6 +23,11 @@ class NativeModel:
 
     Raises:
         ValueError: if TensorFlow does not load it; says why.
+
+    Examples:
+        >>> served = kd.serving.NativeModel("served/digits/1")
+        >>> served.run("serving_default", {"image": images}, ["score"])["score"].shape
+        (4,)
     """
 
     def __init__(self, folder: Path) -> None:

@@ -32,6 +32,12 @@ class Evaluation:
         groups: what each image belongs to, such as a patient, `(images,)`; the bootstrap draws whole groups.
         resamples: of the bootstrap; 0 for no intervals.
         seed: of the bootstrap.
+
+    Examples:
+        >>> answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], "float32")
+        >>> found = kd.training.Evaluation(["cat", "dog"], truth=np.array([0, 1, 1]), probabilities=answers)
+        >>> found.confusion.tolist(), found.class_accuracy.tolist()
+        ([[1, 0], [1, 1]], [1.0, 0.5])
     """
 
     labels: list[str]
@@ -189,6 +195,11 @@ def evaluate(
 
     Raises:
         ValueError: if the images or labels are not the network's.
+
+    Examples:
+        >>> model, labels = kd.training.load_model("runs/a")
+        >>> kd.training.evaluate(model, splits.test, labels).images.tolist()
+        [4, 4, 4]
     """
     check_fits(model, split, labels)
     found = answers(predictor(model, ten_crop), split, batch_size, track)
@@ -219,6 +230,12 @@ def arranged(split: Split, names: Sequence[str], labels: Sequence[str]) -> Split
 
     Raises:
         ValueError: if they have no label in common.
+
+    Examples:
+        >>> model, labels = kd.training.load_model("runs/a")
+        >>> for path, probabilities in kd.training.predict(model, ["photos/cat/000.png"]):
+        ...     print(path, probabilities.shape)
+        photos/cat/000.png (3,)
     """
     columns = {name: index for index, name in enumerate(names) if name}
     if not columns.keys() & set(labels):

@@ -223,7 +223,12 @@ def read_json(path):
 
 
 def model_file(path: Path) -> pathlib.Path:
-    """The `.keras` file that a path means: itself, or `model.keras` of a run's folder."""
+    """The `.keras` file that a path means: itself, or `model.keras` of a run's folder.
+
+    Examples:
+        >>> kd.training.model_file("runs/a").as_posix()
+        'runs/a/model.keras'
+    """
     path = pathlib.Path(path)
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
@@ -239,6 +244,11 @@ def load_model(path: Path) -> tuple[keras.Model, list[str]]:
 
     Returns:
         `(model, labels)`; the labels are numbers where neither the model nor the run's `run.json` beside it has them.
+
+    Examples:
+        >>> model, labels = kd.training.load_model("runs/a")
+        >>> labels
+        ['cat', 'dog', 'frog']
     """
     file = model_file(path)
     try:
@@ -268,7 +278,12 @@ def keep_decisions(file: Path, decisions: Decisions | None) -> None:
 
 
 def load_record(path: Path) -> dict[str, Any]:
-    """What `run.json` holds beside the model that a path means, a dict; empty where there is none."""
+    """What `run.json` holds beside the model that a path means, a dict; empty where there is none.
+
+    Examples:
+        >>> kd.training.load_record("runs/a")["arguments"]["data"]
+        'photos'
+    """
     return read_json(model_file(path).parent / "run.json") or {}
 
 

@@ -39,6 +39,12 @@ class Recipe:
 
     Raises:
         ValueError: for a field out of range.
+
+    Examples:
+        >>> kd.training.Recipe(epochs=20, learning_rate=0.05).batch_size
+        64
+        >>> sorted(kd.training.RECIPES)
+        ['cifar', 'imagenet', 'short', 'svhn', 'transfer']
     """
 
     epochs: Annotated[int, "Passes over the training images."] = 30

@@ -33,7 +33,12 @@ from keras_densenet.types import Path
 
 
 class Terminated(SystemExit):
-    """SIGTERM ended a run, which is saved; called again it goes on. The exit code is 143, as is usual for SIGTERM."""
+    """SIGTERM ended a run, which is saved; called again it goes on. The exit code is 143, as is usual for SIGTERM.
+
+    Examples:
+        >>> issubclass(kd.training.Terminated, SystemExit)  # `except Exception` leaves it alone
+        True
+    """
 
 
 def train(
@@ -89,6 +94,12 @@ def train(
         ConnectionError: if another worker is lost.
         Terminated: after SIGTERM.
         KeyboardInterrupt: after SIGINT.
+
+    Examples:
+        >>> recipe = kd.training.Recipe(epochs=1, batch_size=8, xla=False)
+        >>> record = kd.training.train({"blocks": (1, 1), "growth_rate": 4}, "photos", splits, recipe, "runs/b")
+        >>> sorted(record["test"])
+        ['accuracy', 'loss'...]
     """
     strategy, task = strategy or tf.distribute.get_strategy(), Task.of_data(splits, recipe)
     updates, xla = training_steps(splits.train, recipe.batch_size), uses_xla(recipe, strategy)

@@ -26,6 +26,10 @@ def make_strategy(name: str = "none", sync_statistics: bool = False) -> tf.distr
 
     Raises:
         ValueError: for an unknown name, or if TF_CONFIG does not describe a cluster.
+
+    Examples:
+        >>> with kd.training.make_strategy("none").scope():
+        ...     model = kd.DenseNet(blocks=(1,), growth_rate=4, input_shape=(32, 32, 3))
     """
     if name not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: strategy={name!r}")
@@ -70,6 +74,10 @@ def uses_xla(recipe: Recipe, strategy: tf.distribute.Strategy) -> bool:
 
     Raises:
         ValueError: if the recipe asks for the impossible, or a batch cannot be shared out.
+
+    Examples:
+        >>> kd.training.uses_xla(kd.training.Recipe(xla=False), kd.training.make_strategy("none"))
+        False
     """
     many, replicas = isinstance(strategy, _MANY), strategy.num_replicas_in_sync
     if recipe.batch_size % (replicas * recipe.accumulate):

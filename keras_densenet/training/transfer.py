@@ -28,6 +28,10 @@ def freeze(model: DenseNetModel, until: str | None = "all") -> DenseNetModel:
 
     Raises:
         ValueError: for a stage that the model does not have, or another kind of model.
+
+    Examples:
+        >>> kd.freeze(model, "transition1").get_layer("block1").trainable
+        False
     """
     _check_kind(model)
     stages = {name: layer for name, layer in model.stages.items() if name != "classifier"}
@@ -88,9 +92,13 @@ def fine_tune(
             none of the classes.
         RuntimeError: if the loss stops being a number.
 
-    Example:
-        >>> model = source.reset_classifier(classes=5)
-        >>> history = keras_densenet.fine_tune(model, train_data, validation_data, until="block2")
+    Examples:
+        >>> model = model.reset_classifier(classes=2)
+        >>> batches = tf.data.Dataset.from_tensors((images / 255, labels % 2))
+        >>> short = {"head_epochs": 1, "epochs": 1, "jit_compile": False, "verbose": 0}
+        >>> history = kd.fine_tune(model, batches, batches, until="block1", **short)
+        >>> len(history["val_loss"])  # of both phases
+        2
     """
     _check_kind(model)
     if model.architecture.classes is None:

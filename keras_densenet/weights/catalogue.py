@@ -223,8 +223,8 @@ def list_weights(network: str | None = None) -> list[str]:
     Returns:
         A list of strings.
 
-    Example:
-        >>> keras_densenet.list_weights("densenet161")
+    Examples:
+        >>> kd.list_weights("densenet161")
         ['timm:densenet161.tv_in1k', 'torchvision:densenet161']
     """
     return [name for name, row in CHECKPOINTS.items() if network in (None, row.variant)]
@@ -242,8 +242,8 @@ def weights_info(name: str) -> Checkpoint:
     Raises:
         ValueError: for an unknown name; gives the nearest ones.
 
-    Example:
-        >>> keras_densenet.weights_info("torchxrayvision:all").thresholds[0]  # of "Atelectasis"
+    Examples:
+        >>> kd.weights_info("torchxrayvision:all").thresholds[0]  # of "Atelectasis"
         0.07422872
     """
     if name not in CHECKPOINTS:

@@ -59,8 +59,9 @@ def load_weights(
         ValueError: if nothing is published for the model, the file is damaged, of another network or of more than one,
             or the model is quantised or has LoRA adapters; the model is then as it was.
 
-    Example:
-        >>> keras_densenet.load_weights(model, "timm:densenet161.tv_in1k")
+    Examples:
+        >>> kd.save_weights(model, "model.weights.h5")
+        >>> kd.load_weights(model, "model.weights.h5")  # the names that were left out
         []
     """
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
@@ -110,6 +111,11 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
         ImportError: if an optional library is needed; says which.
         TypeError: if `model` is no DenseNet, or a folded one.
         ValueError: for an unknown layout, another ending, or weights that cannot be written so that they come back.
+
+    Examples:
+        >>> kd.save_weights(model, "a.weights.h5")
+        >>> network = kd.DenseNet(blocks=(1, 1), growth_rate=4, input_shape=(32, 32, 3))
+        >>> kd.save_weights(network, "a.pth", layout="torchvision")
     """
     check_target(path, layout)
     plan, variables = _network(model)

@@ -6,7 +6,7 @@ here, foreign layouts have `layer1_norm1_moving_mean`, `layer2_norm1_moving_mean
 
 import itertools
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,8 @@ _TORCH_SPELLINGS = (
     (r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2"),  # torchvision before 0.2.2: norm.1
     (r"(denselayer\d+)\.", r"\1.layers."),  # MONAI
 )
-_KERAS = ("/kernel",), ("/gamma", "/beta", "/moving_mean", "/moving_variance"), ("/kernel", "/bias"), {}, 1.001e-5
+_KERAS_NORM = ("/gamma", "/beta", "/moving_mean", "/moving_variance")
+_KERAS = Layout(3, ("/kernel",), _KERAS_NORM, ("/kernel", "/bias"), {}, 1.001e-5)
 _KERAS_SPELLINGS = ((r"^conv1_", "conv1/"),)  # keras.applications before Keras 3, inside another model
 
 LAYOUTS = {
@@ -69,8 +70,8 @@ LAYOUTS = {
         0, ("_kernel",), ("_gamma", "_beta", "_moving_mean", "_moving_variance"), ("/kernel", "/bias"), {}, 1e-5
     ),
     "torchvision": Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _TORCH_AXES, 1e-5, _TORCH_SPELLINGS),
-    "keras": Layout(2, *_KERAS, _KERAS_SPELLINGS),
-    "keras-hub": Layout(3, *_KERAS),
+    "keras": _KERAS._replace(part=2, spellings=_KERAS_SPELLINGS),
+    "keras-hub": _KERAS,
 }
 
 
@@ -162,7 +163,8 @@ def share_statistics(tensors, theirs, ours):
     Returns:
         `{name: float64 array}` with `features_moving_mean` and `features_moving_variance` for every block.
     """
-    shared, readers = {}, {}
+    shared: dict[str, Any] = {}
+    readers: dict[str, list[Any]] = {}
     for name, values in tensors.items():
         if shared_name(name) == name:
             shared[name] = values

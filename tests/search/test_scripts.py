@@ -170,15 +170,6 @@ def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_the_readmes_example_runs(tmp_path):
-    text = (TUNING.parent / "README.md").read_text()
-    section = text[text.index("## Search") : text.index("## Serving")]
-    code = section[section.index("```python") + 9 :].split("```")[0]
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
-    assert done.returncode == 0, done.stderr
-    assert "kd.DenseNet(blocks=(" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

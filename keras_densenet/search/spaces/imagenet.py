@@ -3,7 +3,7 @@
     keras-densenet search run --space imagenet --data imagenet2012 --recipe imagenet --epochs 20 --max-macs 2.9G \
         --max-parameters 8M --algorithm hyperband --trials 0 --compare densenet121
 
-The budget is DenseNet-121's. Expect days on several GPUs (not measured): start one worker on each, as the README tells.
+The budget is DenseNet-121's. Expect days on several GPUs (not measured): one worker on each, as docs/search.md tells.
 With `--limit 128000 --image-size 112`, a tenth of the images at half the size, an epoch is some forty times shorter.
 """
 
