@@ -23,7 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import keras_densenet as kd
-from keras_densenet import search, training
+from keras_densenet import data, search, training
 from keras_densenet.cli import app
 from tests import readme
 from tests.training import processes
@@ -111,6 +111,7 @@ for page, blocks in pages.items():
     keras.backend.clear_session()
 """
 LEFT = {  # by the blocks of a page, in its folder
+    "decisions": {"calibrated.keras"},
     "README": set(),
     "explaining": {"densenet121.svg", "reuse.png"},
     "search": {"searches"},
@@ -150,7 +151,7 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, weights):
-    """A folder with what the commands start from: a run, a search, photos, a file of Keras' weights."""
+    """A folder with what the commands start from: runs, of many labels too, a search, photos, a file of weights."""
     folder, digits = tmp_path_factory.mktemp("place"), kd.data.load_digits()
     recipe = training.Recipe(epochs=1, batch_size=256, xla=False)
     training.train(processes.NETWORK, "digits", digits, recipe, folder / "runs/a")
@@ -160,6 +161,15 @@ def place(tmp_path_factory, weights):
     (folder / "photos").mkdir()
     Image.fromarray(digits.test.images[0, :, :, 0].astype("uint8")).save(folder / "photos/a.png")
     shutil.copy(weights["keras.h5"], folder)
+    xrays = [folder / f"xrays/{number}.png" for number in range(40)]
+    xrays[0].parent.mkdir()
+    for file, image in zip(xrays, digits.train.images, strict=False):
+        Image.fromarray(image[..., 0].astype("uint8")).save(file)
+    rows = [f"{file.name},p{number // 2},{number % 2},{number // 20}" for number, file in enumerate(xrays)]
+    (folder / "xrays.csv").write_text("\n".join(["path,patient,Effusion,Mass", *rows]))
+    table = {"source": str(folder / "xrays.csv"), "images": str(folder / "xrays")}
+    recipe = recipe.changed(batch_size=8, dropout_rate=0.2)
+    training.train(processes.NETWORK, table, data.load(table), recipe, folder / "runs/xrays")
     return folder
 
 
