@@ -1,4 +1,4 @@
-"""What the site takes from outside of docs/: the pages of the root, and the pictures that benchmarks drew."""
+"""What the site takes from outside of docs/: the pages of the root, and what benchmarks wrote and drew."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE")
 
 
 def on_files(files, config):
-    for path in [*map(ROOT.joinpath, PAGES), *ROOT.glob("benchmarks/results/**/*.png")]:
+    for path in [*map(ROOT.joinpath, PAGES), *ROOT.glob("benchmarks/results/**/*.*")]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=path))
     return files
 

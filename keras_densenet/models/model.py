@@ -7,6 +7,7 @@ import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.layers.base import PaperLayer
 from keras_densenet.layers.policy import own_policy, policy_named, wide_dtype
 from keras_densenet.layers.preprocess import plain_mode
 from keras_densenet.layers.stems import Stem
@@ -33,8 +34,9 @@ class DenseNetModel(Network):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if stems := [layer for layer in self.layers if isinstance(layer, Stem)]:
-            self.dtype_policy = own_policy(stems[-1])  # by which `compile` decides whether to scale the loss
+        if policies := [own_policy(layer) for layer in self.layers if isinstance(layer, PaperLayer)]:
+            # By it `compile` decides whether to scale the loss.
+            self.dtype_policy = next((one for one in policies if one.name == "mixed_float16"), policies[0])
 
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         if not self.optimizer.built:  # while the step is traced, which is then traced once more

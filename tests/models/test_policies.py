@@ -17,7 +17,7 @@ MAP = {"block1": keras.DTypePolicy("bfloat16"), "transition1": keras.DTypePolicy
 def make(policy, **options):
     if policy == "map":
         policy = keras.dtype_policies.DTypePolicyMap("float32", dict(MAP))
-    return network(stem="imagenet", dtype=policy, **options)
+    return network(stem="imagenet", blocks=(1, 1), dtype=policy, **options)
 
 
 def dtypes(model):
@@ -25,7 +25,7 @@ def dtypes(model):
 
 
 @pytest.mark.parametrize(
-    ("policy", "xla"), [("float16", True), ("bfloat16", False), ("mixed_float16", False), ("map", True)]
+    ("policy", "xla"), [("float16", True), ("bfloat16", False), ("mixed_float16", False), ("map", False)]
 )
 def test_a_network_learns_and_comes_back_in_the_policy_of_its_argument(tmp_path, policy, xla):
     model = make(policy)
@@ -39,7 +39,7 @@ def test_a_network_learns_and_comes_back_in_the_policy_of_its_argument(tmp_path,
         compute = policy.removeprefix("mixed_")
         assert before["block1"] == before["stem"] == (compute, "float32" if "mixed" in policy else compute)
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", jit_compile=xla)
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy in ("mixed_float16", "map"))
     losses = model.fit(IMAGES, LABELS, batch_size=4, epochs=4, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     model.save(tmp_path / "model.keras")
