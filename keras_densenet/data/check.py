@@ -25,7 +25,7 @@ from keras_densenet.data.arrays import (
 )
 from keras_densenet.data.images import ANIMATED, DEEP, NO_IMAGE, faults, is_plain, open_image, pillow
 from keras_densenet.data.progress import watched
-from keras_densenet.data.splits import Split, subset
+from keras_densenet.data.splits import subset
 from keras_densenet.files import written_beside
 from keras_densenet.names import visible
 
@@ -183,7 +183,7 @@ def checked(parts, names, report, source, skip_bad):
     """
     if parts["train"].labels.ndim == 2:
         return _checked_labels(parts, names, report, source, skip_bad)
-    for part, (_, labels) in parts.items():
+    for part, (_, labels, _) in parts.items():
         outside = (labels < 0) | (labels >= len(names))
         for index in np.flatnonzero(outside):
             report.add(f"labels out of range 0..{len(names) - 1}", f"{labels[index]} of {part} image {index}")
@@ -199,14 +199,14 @@ def checked(parts, names, report, source, skip_bad):
         raise ValueError(f"{source} must have images of two or more classes. Received: {len(trained)}")
     parts = {part: subset(split, np.flatnonzero(np.isin(split.labels, trained))) for part, split in parts.items()}
     parts = {
-        part: Split(images, np.searchsorted(trained, labels).astype("int32"))
-        for part, (images, labels) in parts.items()
+        part: split._replace(labels=np.searchsorted(trained, split.labels).astype("int32"))
+        for part, split in parts.items()
     }
     return parts, [names[index] for index in trained], notes
 
 
 def _checked_labels(parts, names, report, source, skip_bad):
-    for part, (_, labels) in parts.items():
+    for part, (_, labels, _) in parts.items():
         seen = np.stack([(labels == value).any(0) for value in (0, 1)], 1)
         for index in np.flatnonzero(~seen.all(1)):
             which = "1" if seen[index, 1] else "0" if seen[index, 0] else "unknown"
@@ -218,6 +218,6 @@ def _checked_labels(parts, names, report, source, skip_bad):
     notes = report.settle(source, skip_bad)
     if not len(useful):
         raise ValueError(f"{source} must have a label that is 1 for some training images and 0 for others")
-    parts = {part: Split(images, labels[:, useful]) for part, (images, labels) in parts.items()}
+    parts = {part: split._replace(labels=split.labels[:, useful]) for part, split in parts.items()}
     parts = {part: subset(split, np.flatnonzero((split.labels != -1).any(1))) for part, split in parts.items()}
     return parts, [names[index] for index in useful], notes

@@ -78,14 +78,12 @@ def splits_of(
     for part, (paths, labels) in files.items():
         good = [looks[path].good and fits(looks[path].channels, channels) for path in paths]
         keys = np.array([str(path) for path, use in zip(paths, good, strict=True) if use], object)
-        parts[part] = Split(Pictures(keys, framing, dtype=dtype), labels[np.array(good, bool)])
+        known = groups and np.array([groups[path] for path, use in zip(paths, good, strict=True) if use])
+        parts[part] = Split(Pictures(keys, framing, dtype=dtype), labels[np.array(good, bool)], known)
     parts, names, notes = checked(parts, names, report, source, skip_bad)
-    if groups is not None:
-        by_key = {str(path): group for path, group in groups.items()}
-        groups = np.array([by_key[key] for key in parts["train"].images.keys])
     if sizes == {framing.size}:
-        parts = {part: Split(split.images.settled(), split.labels) for part, split in parts.items()}
-    return arrange(parts, names, seed, validation, notes, framing, groups, by)
+        parts = {part: split._replace(images=split.images.settled()) for part, split in parts.items()}
+    return arrange(parts, names, seed, validation, notes, framing, by)
 
 
 def _common_channels(looks):

@@ -20,6 +20,7 @@ class Split(NamedTuple):
             has the same shape and is decoded when asked for.
         labels: int32 `(count,)`, the class of each image; or of many labels int8 `(count, labels)`, 1 where an image
             has it, 0 where not, -1 where that is unknown.
+        groups: what each image belongs to, such as a patient, `(count,)`; None where nobody says.
 
     Examples:
         >>> split = kd.data.Split(images, labels)
@@ -29,6 +30,7 @@ class Split(NamedTuple):
 
     images: Array | Pictures
     labels: Array
+    groups: Array | None = None
 
 
 class Splits(NamedTuple):
@@ -57,16 +59,16 @@ class Splits(NamedTuple):
 def subset(split, which):
     """The `Split` of some indices."""
     images = split.images[which] if isinstance(split.images, np.ndarray) else split.images.only(which)
-    return Split(images, split.labels[which])
+    return Split(images, split.labels[which], None if split.groups is None else split.groups[which])
 
 
-def hold_out(split, share, seed, groups=None):
-    """Cuts a share of every class, or label, out of a split at random, see `stratify.held`.
+def hold_out(split, share, seed):
+    """Cuts a share of every class, or label, out of a split at random, which divides no group; see `stratify.held`.
 
     Returns:
         The rest and what was held out, two `Split`s.
     """
-    inside = held(split.labels, share, seed, groups)
+    inside = held(split.labels, share, seed, split.groups)
     return subset(split, np.flatnonzero(~inside)), subset(split, np.flatnonzero(inside))
 
 
@@ -99,7 +101,7 @@ def limited(splits, count, seed=0):
     return splits._replace(**parts)
 
 
-def arrange(parts, labels, seed, validation, notes=(), framing=None, groups=None, by=None):
+def arrange(parts, labels, seed, validation, notes=(), framing=None, by=None):
     """Makes `Splits` of what a source has.
 
     Args:
@@ -110,8 +112,7 @@ def arrange(parts, labels, seed, validation, notes=(), framing=None, groups=None
         validation: share of the training images held out where no validation images are left; 0 validates on the test
             images.
         notes, framing: for `Splits`.
-        groups: of the training images, an array `(count,)`; a group is not divided.
-        by: the name of what `groups` are.
+        by: the name of what the images' groups are.
     """
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be in [0, 1). Received: validation={validation}")
@@ -122,12 +123,10 @@ def arrange(parts, labels, seed, validation, notes=(), framing=None, groups=None
         shares["test"] = 0.2
     if "validation" not in parts and validation:
         shares["validation"] = validation
-    number = None if groups is None else len(np.unique(groups))
+    number = None if train.groups is None else len(np.unique(train.groups))
     for name, share in shares.items():
-        inside = held(train.labels, share, seed, groups)
-        parts[name], train = (subset(train, np.flatnonzero(which)) for which in (inside, ~inside))
-        groups = None if groups is None else groups[~inside]
-        if not inside.any():
+        train, parts[name] = hold_out(train, share, seed)
+        if not len(parts[name].labels):
             what = "images" if by is None else f"values of {by!r}, which are not divided,"
             raise ValueError(
                 f"There are too few {what} to hold some out for {name} and keep every class and label for training: "

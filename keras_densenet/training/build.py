@@ -58,7 +58,8 @@ def _normalisation(network, split, recipe, weights):
     if recipe.normalise != "data":
         return recipe.normalise
     mean, std = mean_and_std(split)
-    return {"mean": mean, "std": np.maximum(std, 1)}  # a channel in which there is nothing stays so
+    same = std <= 1e-4 * (1 + np.abs(mean))  # up to rounding: a channel in which there is nothing stays so
+    return {"mean": mean, "std": np.where(same, 1, std)}
 
 
 @contextlib.contextmanager

@@ -174,7 +174,6 @@ def evaluate(
     batch_size: int = 64,
     ten_crop: bool = False,
     track: Callable[[tf.data.Dataset], Iterable[Any]] = lambda batches: batches,
-    groups: Array | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -183,12 +182,12 @@ def evaluate(
     Args:
         model: from pixels in 0..255 to probabilities, as `load_model` gives it. Those of a `DenseNetModel` with
             `decisions` are taken after their temperature, and its labels are there from their thresholds on, or 0.5.
-        split: a `Split`, of one class an image or of many labels.
+        split: a `Split`, of one class an image or of many labels; the bootstrap draws its `groups` whole.
         labels: names of the classes or labels.
         batch_size: images in a batch.
         ten_crop: whether to average over the corners and the centre of the enlarged image, and their mirror images.
         track: wraps the batches, to show progress.
-        groups, resamples, seed: of the bootstrap, as in `Evaluation`.
+        resamples, seed: of the bootstrap, as in `Evaluation`.
 
     Returns:
         An `Evaluation`.
@@ -204,7 +203,7 @@ def evaluate(
     check_fits(model, split, labels)
     found = answers(predictor(model, ten_crop), split, batch_size, track)
     thresholds = thresholds_of(model) if split.labels.ndim == 2 else ()
-    return Evaluation(list(labels), split.labels, found, thresholds, groups, resamples, seed)
+    return Evaluation(list(labels), split.labels, found, thresholds, split.groups, resamples, seed)
 
 
 def answers(

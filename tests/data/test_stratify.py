@@ -28,9 +28,9 @@ def _table(random, count, number, width):
 @hypothesis.settings(max_examples=1000, deadline=None)
 def test_no_group_is_in_two_splits_and_no_image_is_lost(seed, count, number, width, validation):
     labels, groups = _table(np.random.default_rng(seed), count, number, width)
-    whole = {"train": Split(np.arange(count)[:, None, None, None], labels)}
+    whole = {"train": Split(np.arange(count)[:, None, None, None], labels, groups)}
     try:
-        splits = arrange(whole, "abcdef", seed, validation, groups=groups, by="patient")
+        splits = arrange(whole, "abcdef", seed, validation, by="patient")
     except ValueError as error:
         hypothesis.assume("too few values of 'patient'" not in str(error))
         raise
@@ -41,6 +41,7 @@ def test_no_group_is_in_two_splits_and_no_image_is_lost(seed, count, number, wid
     for part, split in zip(parts, used, strict=True):
         assert len(part)
         np.testing.assert_array_equal(split.labels, labels[part])
+        np.testing.assert_array_equal(split.groups, groups[part])
     train = splits.train.labels
     if width:
         assert ((train == 1).any(0) == (labels == 1).any(0)).all()
@@ -55,7 +56,7 @@ def test_every_label_keeps_its_share_and_rare_ones_are_in_each_part(group_size):
     labels = (random.random((3000, 7)) < rates).astype("int8")
     labels[random.random(labels.shape) < 0.15] = -1
     groups = None if group_size is None else np.arange(3000) // group_size
-    rest, test = hold_out(Split(np.arange(3000)[:, None, None, None], labels), 0.2, 0, groups)
+    rest, test = hold_out(Split(np.arange(3000)[:, None, None, None], labels, groups), 0.2, 0)
     for value in (0, 1):
         whole, part = (labels == value).sum(0), (test.labels == value).sum(0)
         assert np.all(np.abs(part - 0.2 * whole) <= np.maximum(3, 0.1 * whole * 0.2)), (whole, part)
@@ -66,7 +67,8 @@ def test_a_label_of_three_groups_is_in_all_three_parts():
     labels = np.zeros((60, 2), "int8")
     labels[[3, 21, 47]] = 1, 0
     labels[::2, 1] = 1
-    splits = arrange({"train": Split(np.zeros((60, 1, 1, 1)), labels)}, "ab", 0, 0.1, groups=np.arange(60) // 4, by="p")
+    whole = Split(np.zeros((60, 1, 1, 1)), labels, np.arange(60) // 4)
+    splits = arrange({"train": whole}, "ab", 0, 0.1, by="p")
     assert [part.labels[:, 0].sum() for part in splits[:3]] == [1, 1, 1]
 
 
