@@ -120,6 +120,8 @@ def test_images_of_a_patient_stay_together_and_it_is_told(load, column):
     assert set.union(*parts) == {"train", "validation", "test"}
     assert splits.labels == ["edema", "mass"]
     assert splits.held_out == {"seed": 0, "shares": {"test": 0.2, "validation": 0.1}, "by": column, "groups": 10}
+    of_parts = [set(part.groups) for part in splits[:3]]
+    assert sum(map(len, of_parts)) == len(set.union(*of_parts)) == 10
 
 
 def test_columns_are_what_the_user_says(load):
