@@ -47,7 +47,7 @@ def target() -> Target:
 def compiled_for(wanted: Target) -> Iterator[None]:
     """Traces with the forms for another target, as for a program that is lowered for a machine that is not here.
 
-    Example:
+    Examples:
         >>> with compiled_for(Target(xla=True, device="GPU")):
         ...     program = tf.function(step, jit_compile=True).experimental_get_compiler_ir(*tensors)
         >>> program(stage="stablehlo", platform_name="GPU")

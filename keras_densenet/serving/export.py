@@ -76,7 +76,7 @@ def export_saved_model(
             "sigmoid".
         xla: whether to have the server compile the network with XLA; its GPU image refuses such models.
         precision: what the folded network computes in and keeps its kernels in: "float32", "bfloat16" or "float16"; 16
-            bits halve the file. Inputs and outputs, preprocessing and classifier are float32 in any case. bfloat16 is
+            bits halve the kernels. Inputs and outputs, preprocessing and classifier are always float32. bfloat16 is
             2.5 to 3 times as fast as float32 on CPUs with AMX (`lscpu` says `amx_bf16`); on those with neither that nor
             `avx512_bf16`, 16 bits are slower than float32. Default: float32 (or float64), whatever the model was
             trained in.

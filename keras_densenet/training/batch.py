@@ -45,7 +45,7 @@ def largest_batch_size(
     Raises:
         ValueError: if not even one image for each device fits.
 
-    Example:
+    Examples:
         >>> size = training.largest_batch_size({"depth": 22, "growth_rate": 12}, splits, recipe)
         >>> recipe = recipe.changed(batch_size=size)
     """

@@ -89,7 +89,7 @@ def calibrate(
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 
-    Example:
+    Examples:
         >>> found = keras_densenet.training.calibrate(model, splits.validation, "sensitivity=0.9")
         >>> model.decisions.thresholds
     """

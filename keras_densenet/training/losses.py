@@ -78,7 +78,7 @@ class BinaryCrossentropy(_CrossEntropy):
         y_true: `(batch, labels)`; `(batch,)` where there is one label.
         y_pred: `(batch, labels)`.
 
-    Example:
+    Examples:
         >>> loss = keras_densenet.training.BinaryCrossentropy(weights=[1.0, 9.0])
         >>> float(loss([[1, -1], [0, -1]], [[0.5, 0.1], [0.5, 0.9]]))  # the second label is unknown
         0.6931471824645996
@@ -120,7 +120,7 @@ class CategoricalCrossentropy(_CrossEntropy):
         y_true: ints `(batch,)` or `(batch, 1)`, or shares `(batch, classes)`.
         y_pred: `(batch, classes)`.
 
-    Example:
+    Examples:
         >>> loss = keras_densenet.training.CategoricalCrossentropy(weights=[1.0, 3.0])
         >>> float(loss([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
         1.3862943649291992
@@ -152,7 +152,7 @@ class KnownAccuracy(keras.metrics.Mean):
         name, dtype: as for `keras.metrics.Metric`.
         threshold: on what is predicted: 0.5 for probabilities, 0 for logits.
 
-    Example:
+    Examples:
         >>> metric = keras_densenet.training.KnownAccuracy()
         >>> float(metric([[1, -1], [0, -1]], [[0.9, 0.1], [0.7, 0.9]]))
         0.5

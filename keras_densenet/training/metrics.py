@@ -21,7 +21,7 @@ def per_label(truth: Array, probabilities: Array) -> dict[str, Array]:
         ValueError: if the shapes do not fit.
         ImportError: without scikit-learn.
 
-    Example:
+    Examples:
         >>> keras_densenet.training.metrics.per_label(np.array([[1, 0], [0, -1]]), np.array([[0.9, 0.2], [0.3, 0.6]]))
         {'auroc': array([ 1., nan]), 'average_precision': array([ 1., nan])}
     """

@@ -29,7 +29,7 @@ class Task:
         loss: a `BinaryCrossentropy` or `CategoricalCrossentropy`.
         monitor: the column of `history.csv` that says which epoch, and in a search which network, is best.
 
-    Example:
+    Examples:
         >>> from keras_densenet.training import CategoricalCrossentropy
         >>> task = keras_densenet.training.Task(labels=("ant", "bee"), many=False, loss=CategoricalCrossentropy())
         >>> task.activation, task.monitor, task.metrics

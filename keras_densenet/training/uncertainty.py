@@ -59,7 +59,7 @@ def predict_with_uncertainty(
     Source: Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016; Houlsby et al., Bayesian Active Learning
         for Classification and Preference Learning, 2011.
 
-    Example:
+    Examples:
         >>> mean, spread, information = keras_densenet.predict_with_uncertainty(model, images, samples=20)
     """
     if samples < 2:
