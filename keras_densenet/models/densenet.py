@@ -82,7 +82,7 @@ def DenseNet(
         ValueError: names the argument, what was received and what is allowed.
 
     Examples:
-        >>> model = kd.DenseNet(depth=100, growth_rate=12, classes=10)  # DenseNet-BC-100-12, 0.77 M parameters
+        >>> model = kd.DenseNet(depth=40, growth_rate=12, classes=10)  # DenseNet-BC-40-12, 0.18 M parameters
         >>> kd.DenseNet(blocks=(1, 1), growth_rate=4, stem="cifar", input_shape=(16, 16, 3), classes=3).output_shape
         (None, 3)
 
