@@ -1,4 +1,4 @@
-"""A batch in slices of images whose working set stays in cache: with XLA, which compiles the loop's body once."""
+"""A batch in slices of images whose working set stays in cache: XLA compiles the loop's body once."""
 
 from collections.abc import Callable, Sequence
 
