@@ -19,6 +19,11 @@ class Decisions(NamedTuple):
         temperature: what logits are divided by before they become probabilities.
         rule: how the thresholds were chosen, such as "f1"; None where it is not known.
         calibration_error: before and after the temperature, on the images that it was fitted on; None where unknown.
+
+    Examples:
+        >>> model.decisions = kd.models.Decisions(temperature=1.5)
+        >>> model.decisions.temperature
+        1.5
     """
 
     thresholds: tuple[float | None, ...] | None = None

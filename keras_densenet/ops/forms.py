@@ -19,7 +19,12 @@ from keras_densenet.ops.xla import XlaOnCpu, XlaOnGpu
 
 
 class Target(NamedTuple):
-    """Who compiles a function, XLA or nobody (TensorFlow's kernels run one by one), and for which device."""
+    """Who compiles a function, XLA or nobody (TensorFlow's kernels run one by one), and for which device.
+
+    Examples:
+        >>> kd.ops.Target(xla=True, device="GPU")
+        Target(xla=True, device='GPU')
+    """
 
     xla: bool
     device: Literal["CPU", "GPU"]
@@ -48,9 +53,12 @@ def compiled_for(wanted: Target) -> Iterator[None]:
     """Traces with the forms for another target, as for a program that is lowered for a machine that is not here.
 
     Examples:
-        >>> with compiled_for(Target(xla=True, device="GPU")):
-        ...     program = tf.function(step, jit_compile=True).experimental_get_compiler_ir(*tensors)
-        >>> program(stage="stablehlo", platform_name="GPU")
+        >>> def pool(x):
+        ...     return kd.ops.stem_pool_in_training(x)
+        >>> with kd.ops.compiled_for(kd.ops.Target(xla=True, device="GPU")):
+        ...     lower = tf.function(pool, jit_compile=True).experimental_get_compiler_ir(tf.ones((1, 8, 8, 2)))
+        >>> "stablehlo.maximum" in lower(stage="stablehlo", platform_name="GPU")
+        True
     """
     token = _asked.set(wanted)
     try:

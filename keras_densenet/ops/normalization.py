@@ -139,7 +139,12 @@ def per_pixel(dgamma: Tensor, dbeta: Tensor, x: Tensor) -> list[Tensor]:
 
 
 def wide(x: Tensor) -> Tensor:
-    """`x` in float32, or as it is where it is that wide already."""
+    """`x` in float32, or as it is where it is that wide already.
+
+    Examples:
+        >>> kd.ops.wide(tf.ones(2, "bfloat16")).dtype, kd.ops.wide(tf.ones(2, "float64")).dtype
+        (tf.float32, tf.float64)
+    """
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 

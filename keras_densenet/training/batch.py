@@ -46,8 +46,10 @@ def largest_batch_size(
         ValueError: if not even one image for each device fits.
 
     Examples:
-        >>> size = training.largest_batch_size({"depth": 22, "growth_rate": 12}, splits, recipe)
-        >>> recipe = recipe.changed(batch_size=size)
+        >>> network, recipe = {"blocks": (1, 1), "growth_rate": 4}, kd.training.Recipe(xla=False)
+        >>> size = kd.training.largest_batch_size(network, splits, recipe, available=10**8)  # of 24 images
+        >>> recipe.changed(batch_size=size).batch_size
+        16
     """
     strategy = strategy or tf.distribute.get_strategy()
     parts, images = strategy.num_replicas_in_sync * recipe.accumulate, len(splits.train.labels)

@@ -266,6 +266,11 @@ def keep_decisions(file: Path, decisions: Decisions | None) -> None:
 
     Raises:
         ValueError: if another kind of model is in it.
+
+    Examples:
+        >>> kd.training.keep_decisions("runs/a/best.keras", kd.models.Decisions(temperature=1.5))
+        >>> kd.training.load_model("runs/a/best.keras")[0].decisions.temperature
+        1.5
     """
     with zipfile.ZipFile(file) as old, written_beside(file) as beside:
         state = json.loads(old.read(_CONFIG))

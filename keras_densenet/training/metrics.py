@@ -22,7 +22,7 @@ def per_label(truth: Array, probabilities: Array) -> dict[str, Array]:
         ImportError: without scikit-learn.
 
     Examples:
-        >>> keras_densenet.training.metrics.per_label(np.array([[1, 0], [0, -1]]), np.array([[0.9, 0.2], [0.3, 0.6]]))
+        >>> kd.training.metrics.per_label(np.array([[1, 0], [0, -1]]), np.array([[0.9, 0.2], [0.3, 0.6]]))
         {'auroc': array([ 1., nan]), 'average_precision': array([ 1., nan])}
     """
     scores = sklearn_metrics()

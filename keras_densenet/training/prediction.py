@@ -34,6 +34,12 @@ def predict(
 
     Yields:
         `(path, answer)`.
+
+    Examples:
+        >>> files = kd.data.files_of(["photos"])
+        >>> answers = dict(kd.training.predict(model, files))
+        >>> len(answers), answers[files[0]].shape
+        (16, (3,))
     """
     framing, probabilities = framing_of(model), predictor(model)
     ask = ask or (lambda images: probabilities(tf.constant(images)).numpy())

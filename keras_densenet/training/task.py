@@ -30,8 +30,8 @@ class Task:
         monitor: the column of `history.csv` that says which epoch, and in a search which network, is best.
 
     Examples:
-        >>> from keras_densenet.training import CategoricalCrossentropy
-        >>> task = keras_densenet.training.Task(labels=("ant", "bee"), many=False, loss=CategoricalCrossentropy())
+        >>> loss = kd.training.CategoricalCrossentropy()
+        >>> task = kd.training.Task(labels=("ant", "bee"), many=False, loss=loss)
         >>> task.activation, task.monitor, task.metrics
         ('softmax', 'val_accuracy', ('accuracy',))
     """
