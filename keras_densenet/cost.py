@@ -20,7 +20,7 @@ Network = str | Mapping[str, Any] | Architecture | Planned
 """A name, arguments of `DenseNet`, its plan, or a built one."""
 
 # Arguments of DenseNet, and those of them that cost nothing.
-_FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name", "prefix"}
+_FREE = {"weights", "input_tensor", "pooling", "classifier_activation", "name", "prefix", "dtype"}
 _ARGUMENTS = _FREE | {"depth", "include_top"} | {field.name for field in dataclasses.fields(Architecture)}
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
