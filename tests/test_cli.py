@@ -39,6 +39,7 @@ def _run(*arguments, monkeypatch):
     return end.value.code
 
 
+@pytest.mark.slow
 def test_training_tells_the_cost_and_each_epoch(digits_run):
     folder, output = digits_run
     assert "parameters" in output
@@ -48,6 +49,7 @@ def test_training_tells_the_cost_and_each_epoch(digits_run):
     assert (folder / "model.keras").is_file()
 
 
+@pytest.mark.slow
 def test_evaluate_gives_what_training_gave(digits_run):
     folder, output = digits_run
     told = output[output.index("test accuracy") :].split()[2]
@@ -58,6 +60,7 @@ def test_evaluate_gives_what_training_gave(digits_run):
     assert {path.name for path in (folder / "test").iterdir()} == names
 
 
+@pytest.mark.slow
 def test_calibrate_keeps_a_temperature_in_the_run(digits_run, tmp_path, monkeypatch, capsys):
     run = shutil.copytree(digits_run[0], tmp_path / "run")
     result = CliRunner().invoke(app, ["calibrate", str(run)])
@@ -103,6 +106,7 @@ def test_every_field_of_a_recipe_is_an_option():
         assert f"--{field.name.replace('_', '-')}" in text
 
 
+@pytest.mark.slow
 def test_options_change_the_named_recipe(tmp_path):
     arguments = ["--recipe", "svhn", "--drops", "0.5", "--drops", "0.9", "--no-xla", "--epochs", "1"]
     result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), *TINY, *arguments])
@@ -113,6 +117,7 @@ def test_options_change_the_named_recipe(tmp_path):
     assert kept["network"]["dropout_rate"] == 0.2
 
 
+@pytest.mark.slow
 def test_export_writes_the_next_version(digits_run, tmp_path):
     for version in ("1", "2"):
         result = CliRunner().invoke(app, ["export", str(digits_run[0]), "--out", str(tmp_path), "--name", "d"])
@@ -120,6 +125,7 @@ def test_export_writes_the_next_version(digits_run, tmp_path):
         assert (tmp_path / "d" / version / "saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_an_export_tells_where_its_weights_come_from_and_how_good_they_are(digits_run, tmp_path):
     folder, _ = digits_run
     arguments = ["export", str(folder), "--out", str(tmp_path), "--name", "d", "--xla", "--check"]
@@ -133,6 +139,7 @@ def test_an_export_tells_where_its_weights_come_from_and_how_good_they_are(digit
     assert card["weights"] == {"file": "model.keras", "sha256": digest}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the converter's own
 def test_another_format_takes_preprocessing_and_images_to_quantize_with(tmp_path, monkeypatch, capsys):
     tiny.network(stem="imagenet").save(tmp_path / "net.keras")
@@ -150,6 +157,7 @@ def test_another_format_takes_preprocessing_and_images_to_quantize_with(tmp_path
         assert sentence in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_bad_file_is_trained_on_when_told_to_skip_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos, out = write_classes(tmp_path / "photos", {"ant": 20, "bee": 20}, height=12, width=12), tmp_path / "run"
@@ -299,6 +307,7 @@ def test_start_up_is_quiet_and_every_command_has_an_example():
     assert "quickstart" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "QUICKSTART", {"depth": 10, "growth_rate": 4})
     result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q 1")])
@@ -314,6 +323,7 @@ def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path,
     assert f"held-out-{labels[0]}.png  {expected[0]} " in result.output
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_say_what_it_takes_is_told_of_in_one_line(tmp_path):
     model = tiny.network()
     model.save(tmp_path / "raw.keras")

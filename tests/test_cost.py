@@ -25,6 +25,7 @@ def arguments_of(row, **others):
     return {**size, **same, "input_shape": tuple(row["input"]), **others}
 
 
+@pytest.mark.slow
 @every_row
 def test_published_counts_follow_from_the_arguments(name, row):
     cost = kd.cost(arguments_of(row))
@@ -202,6 +203,7 @@ for options, batch in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(250)
 def test_a_compiled_training_step_needs_what_the_closed_form_says():
     """By what XLA tells of its buffers, without those of weights and gradients."""

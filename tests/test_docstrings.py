@@ -70,6 +70,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_object_has_examples_that_run(name, place, monkeypatch):
     monkeypatch.chdir(place)

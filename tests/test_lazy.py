@@ -36,6 +36,7 @@ def _python(flag, script, *words):
     return subprocess.run([sys.executable, flag, script, *words], capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -66,6 +67,7 @@ def test_python_m_is_the_command_line():
     assert "--install-completion" in told
 
 
+@pytest.mark.slow
 def test_keras_loads_a_file_where_the_package_is_imported_and_nothing_of_it_was_used(tmp_path):
     model = tiny.network()
     model.compile(training.Recipe().optimizer())

@@ -121,6 +121,7 @@ LEFT = {  # by the blocks of a page, in its folder
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
     settings = {
@@ -176,6 +177,7 @@ def place(tmp_path_factory, weights):
 OURS = [words for words in readme.commands() if words[0].endswith("keras-densenet")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
 def test_a_command_is_understood_and_does_what_it_says(words, place, monkeypatch):
     monkeypatch.chdir(place)
@@ -218,6 +220,7 @@ def test_what_a_command_makes_is_in_the_text(page, command):
     assert readme.made()[page, command] == readme.output_of(command)
 
 
+@pytest.mark.slow
 def test_what_differs_from_keras_applications_is_what_the_readme_says(weights):
     theirs = keras.applications.DenseNet121(weights=None, include_top=False)
     ours = kd.DenseNet121(include_top=False)

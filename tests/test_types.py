@@ -43,6 +43,7 @@ def _name(function):
     return f"{function.__module__}.{function.__qualname__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", sorted(set(_public()), key=_name), ids=_name)
 def test_a_public_function_is_annotated_throughout(function):
     signature = inspect.signature(function)
@@ -62,6 +63,7 @@ def _for_type_checkers(module):
     return found
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_the_names_that_are_imported_late_and_the_arguments_of_constructors(tmp_path):
     lines = {
         "import keras_densenet as kd": "",

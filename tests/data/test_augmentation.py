@@ -66,6 +66,7 @@ def test_a_random_box_lies_in_the_image_and_has_its_share(height, width, seed):
 ALL = Augmentation("imagenet", jitter=0.4, randaugment=0.5, mixup=0.2, cutmix=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", [ALL, Augmentation(mixup=0.4), Augmentation(cutmix=1.0)], ids=str)
 def test_what_keras_layers_draw_follows_from_seed_and_place(split, augmentation):
     whole = _batches(split, 4, augmentation=augmentation)

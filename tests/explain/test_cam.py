@@ -38,6 +38,7 @@ def oracle(model, images, layer, classes, method):
     return maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", explain.METHODS)
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 @pytest.mark.parametrize("kind", KINDS)

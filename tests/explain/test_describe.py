@@ -32,6 +32,7 @@ def test_rows_are_those_of_the_papers_table():
     assert (stem, pool) == ("3x3, 3x3, 3x3 conv, stride 2", "3x3 max pool, blur")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_stage_has_a_share_of_the_time(kind, stem):
@@ -57,6 +58,7 @@ def test_an_unknown_image_size_is_refused_or_given():
     assert rows[-1].name == "head"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "densenet-40-12"])
 def test_a_network_is_drawn_with_its_channels(tmp_path, name):
     explain.draw_network(name, tmp_path / "n.svg")

@@ -30,11 +30,13 @@ class TestInFloat64:
         model = chain(bottleneck=bottleneck)
         oracle.assert_equal_step(model, oracle.images_like((3, 5, 4, 3)), training)
 
+    @pytest.mark.slow
     @both_kinds
     def test_equals_the_plain_composition_under_xla(self, bottleneck):
         model = chain(num_layers=2, bottleneck=bottleneck)
         oracle.assert_equal_step(model, oracle.images_like((3, 5, 4, 3)), jit_compile=True)
 
+    @pytest.mark.slow
     @settings(
         max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
@@ -70,6 +72,7 @@ class TestInFloat64:
         oracle.copy_weights(model, other, back=True)
         oracle.assert_close(model(images), other(images), 1e-9, "output")
 
+    @pytest.mark.slow
     @both_kinds
     @pytest.mark.parametrize("jit_compile", [False, True], ids=["eager", "xla"])
     def test_frozen_block_keeps_weights_and_statistics_and_passes_the_right_gradient(self, bottleneck, jit_compile):
@@ -131,6 +134,7 @@ class TestInFloat64:
         oracle.assert_equal_weights(shared, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bottleneck", "jit_compile"),
     [(True, False), (False, False), (True, True)],

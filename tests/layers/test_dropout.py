@@ -35,6 +35,7 @@ def test_frozen_layer_still_drops_as_in_keras(make):
     oracle.assert_equal_step(model, oracle.images_like((3, 5, 4, 6)), training=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "jit_compile"),
     [*((make, False) for make in LAYERS.values()), (LAYERS["bottleneck"], True)],

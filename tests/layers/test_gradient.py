@@ -27,6 +27,7 @@ def calls(monkeypatch):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_training_goes_through_the_hand_written_gradient_once_per_block(calls, jit_compile):
     model = network()

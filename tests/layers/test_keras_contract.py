@@ -53,6 +53,7 @@ def test_every_layer_is_checked_here():
     assert LAYERS.keys() == set(layers.__all__)
 
 
+@pytest.mark.slow
 @each_layer
 def test_keras_own_test_of_a_layer_passes(name):
     trains = bool(built(name).trainable_variables)
@@ -81,6 +82,7 @@ def test_tensorflow_tracks_every_variable(name):
     assert {v.path for v in layer.variables if not {id(v), id(v.value)} & reached} == set()
 
 
+@pytest.mark.slow
 @with_weights
 @pytest.mark.parametrize("moment", ["built", "not yet built"])
 def test_a_checkpoint_of_tensorflow_brings_every_variable_back(name, moment, tmp_path):
@@ -100,6 +102,7 @@ def test_the_state_of_dropout_is_no_weight(name):
     assert not [weight.path for weight in built(name).weights if "seed" in weight.path]
 
 
+@pytest.mark.slow
 @each_layer
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 def test_integers_give_what_floats_give(name, dtype):
@@ -119,6 +122,7 @@ def test_another_rank_is_refused_as_keras_own_layers_do(name):
         layer_of(name)(np.zeros((9, 8, 3), "float32"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"Preprocess"}))

@@ -46,6 +46,7 @@ def test_variables_are_float32_and_features_16_bit(make, policy):
     assert keras.backend.standardize_dtype(output.dtype) == policy.removeprefix("mixed_")
 
 
+@pytest.mark.slow
 @every_layer
 @both_policies
 def test_training_is_as_close_to_float32_as_the_plain_composition_in_16_bit(make, policy):
@@ -83,6 +84,7 @@ def _step(model):
     return lambda images: [np.asarray(values, "float64") for values in run(tf.constant(images, model.inputs[0].dtype))]
 
 
+@pytest.mark.slow
 @both_policies
 def test_no_gradient_is_noisier_than_the_plain_compositions_by_a_third(policy):
     """The distance from float64, tensor by tensor, where no ReLU stands so near to zero that rounding can turn it."""

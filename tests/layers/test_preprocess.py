@@ -115,6 +115,7 @@ def test_any_size_becomes_any_size_and_a_plain_image_stays_plain(old, new, crop_
     np.testing.assert_allclose(found, np.full((2, *new, 1), 77.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_model_runs_without_this_package_and_holds_plain_operations(photo, tmp_path):
     layer = Preprocess(**ARGUMENTS)
     image = keras.Input((None, None, 3), dtype="uint8")
@@ -170,6 +171,7 @@ def test_images_of_other_channels_are_refused():
         Preprocess("torch")(np.zeros((1, 4, 4, 1)))
 
 
+@pytest.mark.slow
 def test_grey_images_of_many_sizes_leave_the_memory_alone():
     run_fresh("""
 import os

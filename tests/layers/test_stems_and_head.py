@@ -19,6 +19,7 @@ def chain(layer, shape):
     return oracle.randomise(keras.Sequential([keras.Input(shape), layer]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 @pytest.mark.parametrize("shape", [(1, 8, 6, 3), (2, 9, 7, 1), (2, 5, 12, 4)])
@@ -57,6 +58,7 @@ def test_stem_pads_one_side_like_the_other(size):
     assert layer.compute_output_shape(images.shape) == (1, rows, columns, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 @pytest.mark.parametrize(

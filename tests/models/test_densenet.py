@@ -19,6 +19,7 @@ def images_for(model, batch=3, dtype="float64"):
 
 @pytest.mark.usefixtures("float64")
 class TestInFloat64:
+    @pytest.mark.slow
     @every_kind
     @every_stem
     @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
@@ -26,17 +27,20 @@ class TestInFloat64:
         model = oracle.randomise(network(kind, stem))
         oracle.assert_equal_step(model, images_for(model), training)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stem", ["imagenet", "deep"])
     def test_network_equals_the_plain_composition_under_xla(self, stem):
         model = oracle.randomise(network(stem=stem))
         oracle.assert_equal_step(model, images_for(model), jit_compile=True)
 
+    @pytest.mark.slow
     @every_kind
     @pytest.mark.usefixtures("fixed_dropout")
     def test_network_with_dropout_equals_the_plain_composition(self, kind):
         model = oracle.randomise(network(kind, dropout_rate=0.3))
         oracle.assert_equal_step(model, images_for(model))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("kind", "stem"), [("BC", "imagenet"), ("BC", "deep"), ("plain", "cifar")])
     def test_network_learns_as_the_plain_composition_does(self, kind, stem):
         """Losses, weights and statistics over three steps of SGD with momentum, from the same start."""
@@ -50,6 +54,7 @@ class TestInFloat64:
         oracle.assert_close(losses[model], losses[other], 1e-9, "losses")
         oracle.assert_equal_weights(model, other, 1e-8)
 
+    @pytest.mark.slow
     @every_stem
     @pytest.mark.parametrize("shape", [(29, 29, 1), (33, 47, 4), (8, 8, 2), (9, 15, 3)])
     def test_odd_sizes_and_any_channel_count_equal_the_plain_composition(self, stem, shape):
@@ -174,6 +179,7 @@ def test_every_check_in_a_graph_comes_before_what_it_checks():
     assert set(checks) <= waiting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["as it is", "folded", "with preprocessing"])
 @every_stem
 def test_an_empty_batch_gives_as_many_outputs(stem, kind):

@@ -20,6 +20,7 @@ def _images(model):
     return images_like((3, *model.input_shape[1:]), "float32")
 
 
+@pytest.mark.slow
 def test_outputs_are_the_same(model):
     images = _images(model)
     expected = model(images, training=False).numpy()
@@ -33,6 +34,7 @@ def test_outputs_are_the_same_in_float64_to_rounding(float64):
         np.testing.assert_allclose(kd.fold(model)(images), model(images, training=False), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_no_normalisation_is_left_and_nothing_trains(model):
     folded = kd.fold(model)
     norms = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -52,6 +54,7 @@ def test_a_normalisation_behind_a_1x1_convolution_costs_no_operation_and_a_reade
     assert {"Mul", "Rsqrt"}.isdisjoint(kinds)
 
 
+@pytest.mark.slow
 def test_the_original_is_left_alone(model):
     before = [weight.numpy() for weight in model.weights]
     kd.fold(model)
@@ -69,6 +72,7 @@ def test_the_architecture_and_the_pyramid_are_kept():
         np.testing.assert_allclose(features, expected[level], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_folded_network_saves_and_loads_in_a_fresh_process(tmp_path):
     model = kd.fold(randomise(network(stem="imagenet")))
     images = _images(model)
@@ -83,6 +87,7 @@ def test_a_folded_network_saves_and_loads_in_a_fresh_process(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(images), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", [name for name in AROUND if name != "folded"])
 def test_a_network_inside_any_model_is_folded(around):
     model = AROUND[around]()

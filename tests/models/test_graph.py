@@ -31,6 +31,7 @@ HANDED_OUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HANDED_OUT)
 def test_a_layers_output_is_of_the_model_it_was_asked_of(how, tmp_path):
     base = randomise(network())

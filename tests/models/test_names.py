@@ -74,6 +74,7 @@ def test_stages_freeze_by_their_own_names(model):
     assert [model.stages[stage].trainable for stage in STAGES] == [False] * 4 + [True] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "ending"), [("keras_densenet", ".weights.h5"), ("torchvision", ".safetensors"), ("keras", ".h5")]
 )

@@ -24,6 +24,7 @@ def dtypes(model):
     return {layer.name: (layer.compute_dtype, layer.variable_dtype) for layer in model.layers if layer.weights}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "xla"), [("float16", True), ("bfloat16", False), ("mixed_float16", False), ("map", False)]
 )

@@ -33,6 +33,7 @@ np.savez(folder + "/outputs.npz", **outputs)
 """
 
 
+@pytest.mark.slow
 def test_fresh_process_loads_every_kind_and_gives_the_same_outputs(tmp_path):
     models = {kind: randomise(network(kind, dropout_rate=0.1)) for kind in ("plain", "B", "C")}
     models["BC"] = randomise(network())
@@ -54,6 +55,7 @@ def test_fresh_process_loads_every_kind_and_gives_the_same_outputs(tmp_path):
         np.testing.assert_array_equal(outputs[name], values, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["as it is", "compiled", "folded", "with preprocessing", "pyramid", "inside another model"]
 )
@@ -89,6 +91,7 @@ def test_saved_model_holds_only_registered_layers(stem, layers, tmp_path):
         assert f'"registered_name": "keras_densenet>{name}"' in config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stem", STEMS)
 def test_configuration_and_weights_rebuild_the_network(kind, stem):

@@ -25,6 +25,7 @@ def test_every_published_network_is_listed_once():
     assert set(names) == {name.split()[0] for name in ROWS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kd.list_models())
 def test_built_network_counts_the_published_parameters(name):
     row = ROWS.get(name) or ROWS[f"{name} 10"]

@@ -105,6 +105,7 @@ def chain(layer, shape=(5, 4, 3)):
 IMAGES = (3, 5, 4, 3)
 
 
+@pytest.mark.slow
 @every_layer
 @pytest.mark.parametrize(
     ("wanted", "jit_compile"), [(XLA_ON_GPU, True), (GPU, False), (CPU, False)], ids=["xla-gpu", "gpu", "cpu"]
@@ -115,6 +116,7 @@ def test_all_forms_equal_the_plain_composition(make, wanted, jit_compile):
         oracle.assert_equal_step(chain(make()), oracle.images_like(IMAGES), jit_compile=jit_compile)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [XLA_ON_GPU, GPU], ids=["xla-gpu", "gpu"])
 @pytest.mark.usefixtures("float64", "fixed_dropout")
 def test_dropout_and_constant_statistics_equal_the_plain_composition_on_a_gpu(wanted):
@@ -160,6 +162,7 @@ class TestCompiledAlone:
         monkeypatch.setattr(forms_, "_traced_for", counting)
         return found
 
+    @pytest.mark.slow
     def test_in_a_graph_each_pass_of_each_layer_is_one_function_that_xla_must_compile(self, traces):
         model = network()
         model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
@@ -181,6 +184,7 @@ class TestCompiledAlone:
         assert len(traces) == 2
         forms_._kept.cache_clear()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("float64")
     def test_a_step_in_a_graph_equals_the_plain_composition(self):
         model, images = chain(LAYERS["bottleneck"]()), oracle.images_like(IMAGES)
@@ -231,6 +235,7 @@ class TestCompiledAlone:
             finally:
                 tf.config.run_functions_eagerly(False)
 
+    @pytest.mark.slow
     def test_the_backward_pass_drops_what_the_forward_pass_dropped(self):
         """The newest features are linear in the last kernel: with its gradient's product they are the same sum."""
         block, images = LAYERS["plain"](dropout_rate=0.5, seed=3), tf.constant(oracle.images_like(IMAGES, "float32"))
@@ -254,6 +259,7 @@ class TestCompiledAlone:
         with pytest.raises(NotImplementedError, match=r"Second derivatives .* training=False"):
             outer.gradient(slope, images)
 
+    @pytest.mark.slow
     def test_what_is_exported_holds_nothing_that_only_xla_can_run(self, tmp_path):
         model = network()
 
@@ -298,6 +304,7 @@ for synchronised in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_replicas_compile_their_parts_unless_they_share_statistics():
     alone, together = (list(map(float, line.split())) for line in run_fresh(_REPLICAS).splitlines())
     assert alone[0] == 2 * 2  # forward and backward pass on either replica

@@ -50,6 +50,7 @@ def _share_oracle(space):
     return ALGORITHMS["random"](kd.DenseNetHyperModel(SHAPE, 10, **space), Budget(), seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
 def test_with_a_budget_that_a_tenth_meets_all_trials_fit_and_are_distinct(algorithm, tmp_path):
     budget = _tenth()
@@ -88,6 +89,7 @@ def test_hyperband_goes_on_with_the_best_and_keeps_the_budget(tmp_path):
     assert max(point["tuner/epochs"] for point in points) == 9
 
 
+@pytest.mark.slow
 def test_bayesian_search_finds_the_best_growth_rate(tmp_path):
     space = {"growth_rate": "4:40:1", "theta": "0.3:1.0", "blocks": "1:4 1:4", **FEW}
     oracle = _oracle("bayesian", Budget(), tmp_path, trials=24, **space)
@@ -95,6 +97,7 @@ def test_bayesian_search_finds_the_best_growth_rate(tmp_path):
     assert sum(abs(point["growth_rate"] - 10) <= 1 for point in points[8:]) > 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "grid", "hyperband"])
 def test_a_search_goes_on_where_a_killed_one_was(algorithm, tmp_path):
     space = {"blocks": "1:3 1:3", "growth_rate": "4:8:2", "theta": "0.3:1.0", **FEW}

@@ -54,6 +54,7 @@ def _completed(folder):
     return sum(json.loads(file.read_text())["status"] == "COMPLETED" for file in files)
 
 
+@pytest.mark.slow
 def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path, start):
     search = start(*TINY, "--trials", 2, "--out", tmp_path / "a")
     output, errors = search.communicate(timeout=LONG)
@@ -67,6 +68,7 @@ def test_a_search_runs_as_it_stands_and_is_quiet(tmp_path, start):
     assert errors == ""
 
 
+@pytest.mark.slow
 def test_the_command_that_a_search_prints_trains_its_best_on_its_data_at_its_size(tmp_path, start):
     """From another folder, with blanks in all names: at the cost that the search found."""
     photos = write_classes(tmp_path / "my photos", {"ant": 40, "bee": 40})
@@ -97,6 +99,7 @@ def test_the_command_that_a_search_prints_trains_its_best_on_its_data_at_its_siz
     assert record["arguments"]["network"] == trial["arguments"]["network"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_in_a_line_what_is_kept(tmp_path, start):
     """The search would take hours; the signal comes when a trial trains."""
     search = start(*TINY, "--epochs", "100000", "--trials", 1, "--out", tmp_path / "a")
@@ -124,6 +127,7 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [["tuning/search.py", "--trials", "1"], ["tuning/report.py", "a"], ["keras-densenet", "search", "best", "a"]],
@@ -137,6 +141,7 @@ def test_without_its_extra_a_search_is_one_sentence(tmp_path, command):
     assert " ".join(done.stderr.split()).removeprefix("Error: ") == sentence
 
 
+@pytest.mark.slow
 def test_workers_share_a_search_whose_chief_is_killed(tmp_path, start):
     """Two chiefs with two workers each, the first of which is killed: all its processes are gone, nothing is lost."""
     command = [*TINY, "--trials", 5, "--workers", 2, "--out", tmp_path / "a"]
@@ -170,6 +175,7 @@ def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -40,6 +40,7 @@ def finished(tmp_path_factory):
     return folder, results, console.export_text()
 
 
+@pytest.mark.slow
 def test_each_trial_is_measured_and_its_cost_is_that_of_the_network(finished):
     folder, results, _ = finished
     assert len(results.rows) == 2
@@ -61,6 +62,7 @@ def test_each_trial_is_measured_and_its_cost_is_that_of_the_network(finished):
         assert runs[0]["arguments"]["recipe"]["learning_rate"] == recipe.learning_rate == row["learning_rate"]
 
 
+@pytest.mark.slow
 def test_memory_that_others_left_does_not_hide_what_a_training_needs(tmp_path, monkeypatch):
     def train(*arguments, train=tuner._train, **options):
         gc.collect()
@@ -111,6 +113,7 @@ def test_progress_tells_trial_point_cost_result_and_time_left(finished):
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(finished):
     folder, results, _ = finished
     for file in (folder / "search.json", *folder.glob("trial_*/run*/run.json")):  # as an older version wrote them
@@ -144,6 +147,7 @@ def test_a_point_on_the_pareto_picture_carries_its_trials_number(finished, tmp_p
     assert text.count("<!-- number 0 -->") == text.count("<!-- number 1 -->") == 3
 
 
+@pytest.mark.slow
 def test_hyperband_goes_on_where_a_round_stopped(tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=3)
     results = _search(tmp_path / "a", recipe, algorithm="hyperband", trials=None)
@@ -172,6 +176,7 @@ def test_hyperband_goes_on_where_a_round_stopped(tmp_path):
     assert record["test"]["loss"] == pytest.approx(whole["test"]["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_other_settings_or_files_are_refused_and_overwritten_on_demand(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "precious.txt").write_text("mine")
@@ -191,6 +196,7 @@ def test_other_settings_or_files_are_refused_and_overwritten_on_demand(tmp_path)
     assert len(results.rows) == 1
 
 
+@pytest.mark.slow
 def test_of_many_labels_the_area_under_roc_is_searched_for_or_what_is_asked_for(tmp_path):
     options = {"algorithm": "random", "trials": 2}
     recipe = dataclasses.replace(RECIPE, class_weights="balanced")
@@ -213,6 +219,7 @@ def test_of_many_labels_the_area_under_roc_is_searched_for_or_what_is_asked_for(
         search(tmp_path / "b", hypermodel, BUDGET, striped_labels(stripes()), DATA, objective="val_top5", **options)
 
 
+@pytest.mark.slow
 def test_a_search_in_which_no_trial_completes_says_why(tmp_path):
     recipe = dataclasses.replace(RECIPE, batch_size=65)
     with pytest.raises(RuntimeError, match=r"No trial completed, .* at most the 64 training images. Received: batch"):
@@ -241,6 +248,7 @@ def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sen
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_from_trial_to_trial(tmp_path):
     """A trial kept some 20 MB before its gradients were given back."""
     recipe, resident = dataclasses.replace(RECIPE, epochs=1), []

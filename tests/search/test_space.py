@@ -131,6 +131,7 @@ def test_untunable_it_takes_what_is_there_and_adds_nothing():
     assert [parameter.name for parameter in hp.space] == ["growth_rate"]
 
 
+@pytest.mark.slow
 def test_one_class_is_a_sigmoid_and_binary_cross_entropy_for_kerastuners_own_tuners(tmp_path):
     fixed = {"theta": 0.5, "bottleneck": False, "dropout_rate": 0.0, "stem_channels": 4, "weight_decay": 1e-4}
     hypermodel = kd.DenseNetHyperModel(SHAPE, 1, blocks="1 1", growth_rate="3:4:1", learning_rate=0.1, **fixed)

@@ -54,6 +54,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_search_killed_before_or_after_any_write_ends_like_an_unbroken_one(kind, tmp_path, monkeypatch):
     whole = make(kind, tmp_path / "whole")

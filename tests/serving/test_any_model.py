@@ -22,6 +22,7 @@ def _ask(folder, pixels, signature="serving_default"):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", AROUND)
 def test_a_model_with_a_densenet_in_it_is_served(around, tmp_path):
     model = AROUND[around]()
@@ -37,6 +38,7 @@ def test_a_model_with_a_densenet_in_it_is_served(around, tmp_path):
     np.testing.assert_array_equal(model(pixels, training=False), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", ["RandomFlip and Resizing", "nested twice"])
 def test_what_is_not_folded_infers_too_and_leaves_the_statistics(around, tmp_path):
     model = AROUND[around]()
@@ -48,6 +50,7 @@ def test_what_is_not_folded_infers_too_and_leaves_the_statistics(around, tmp_pat
         np.testing.assert_array_equal(weight, value)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the converter's own
 @pytest.mark.parametrize("folded", [True, False])
 @pytest.mark.parametrize("around", ["RandomFlip and Resizing", "bytes", "5 channels"])
@@ -60,6 +63,7 @@ def test_a_file_for_another_runtime_is_written_of_it(around, folded, tmp_path):
         np.testing.assert_array_equal(weight, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["nothing", "tensor operations"])
 def test_what_a_network_inside_is_known_to_need_is_put_in_front_unless_something_is(changed, tmp_path):
     backbone = randomise(network(include_top=False, pooling="avg"))
@@ -73,6 +77,7 @@ def test_what_a_network_inside_is_known_to_need_is_put_in_front_unless_something
     np.testing.assert_allclose(_ask(folder, pixels)["probabilities"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Dense", "Rescaling behind it"])
 def test_logits_become_what_is_said(kind, tmp_path):
     base = randomise(network(classifier_activation=None))
@@ -87,6 +92,7 @@ def test_logits_become_what_is_said(kind, tmp_path):
         kd.export_saved_model(model, tmp_path, "net")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_file_gives_logits_unless_an_activation_is_given(tmp_path):
     from keras_densenet.serving.formats import _RUN

@@ -27,6 +27,7 @@ def server(exported):
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
 def test_pixels_and_files_get_keras_answers(server, exported, protocol, batch_size):
@@ -64,6 +65,7 @@ def test_rows_and_columns_of_the_rest_interface_agree(server, exported):
     assert [row["label"] for row in rows] == columns["label"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_only_output_has_its_name(exported, tmp_path, protocol):
     front = keras.layers.Rescaling(1 / 255)
@@ -216,6 +218,7 @@ def test_a_bad_url_is_refused(url):
         connect(url)
 
 
+@pytest.mark.slow
 def test_a_new_version_takes_over_while_requests_run(exported, tmp_path):
     front = keras.layers.Rescaling(1 / 255)
     kd.export_saved_model(exported.model, tmp_path, "net", labels=LABELS, preprocessing=front)

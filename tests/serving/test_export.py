@@ -33,6 +33,7 @@ ALLOWED = """
 """
 
 
+@pytest.mark.slow
 def test_every_signature_gives_keras_answers_through_the_c_loader(exported):
     run, pixels = exported.native.run, exported.pixels
     files = np.array([encode(image) for image in pixels], object)
@@ -58,6 +59,7 @@ def test_every_signature_gives_keras_answers_through_the_c_loader(exported):
     np.testing.assert_allclose(features["embedding"], pyramid["P3"].mean((1, 2)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_model_cli_and_tensorflow_alone_run_it_in_processes_of_their_own(exported, tmp_path):
     np.save(tmp_path / "image.npy", exported.pixels.astype("float32"))
     cli = ["-m", "tensorflow.python.tools.saved_model_cli"]
@@ -87,6 +89,7 @@ def test_the_graph_is_small_and_has_only_long_established_operations(exported):
     assert not any("_XlaMustCompile" in function.attr for function in exported.native.graph.library.function)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "options"),
     [
@@ -102,6 +105,7 @@ def test_other_exports_have_no_other_operations(tmp_path, network, options):
     native.close()
 
 
+@pytest.mark.slow
 def test_the_inference_form_is_served_unless_told_otherwise_and_xla_when_asked(exported, tmp_path):
     folder = kd.export_saved_model(exported.model, tmp_path, "net", folded=False, xla=True)
     model = serving.NativeModel(folder)
@@ -114,6 +118,7 @@ def test_the_inference_form_is_served_unless_told_otherwise_and_xla_when_asked(e
     model.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sized_by", ["argument", "layer"])
 def test_a_network_of_any_size_serves_any_size(tmp_path, sized_by):
     model = tiny.network(input_shape=(None, None, 1), classes=1, classifier_activation=None)
@@ -131,6 +136,7 @@ def test_a_network_of_any_size_serves_any_size(tmp_path, sized_by):
     native.close()
 
 
+@pytest.mark.slow
 def test_preprocessing_that_the_weights_are_known_to_need_is_put_in_front_once(tmp_path):
     model = tiny.network(stem="imagenet")
     model.preprocessing = "torch"
@@ -165,6 +171,7 @@ def test_each_label_has_its_line(tmp_path):
     assert lines == [r"a\nb", "猫", r"c\u2028d", "[x]", "e"]
 
 
+@pytest.mark.slow
 def test_configuration_that_is_there_is_kept_and_its_batch_sizes_are_warmed(exported, tmp_path):
     (tmp_path / "batching.config").write_text("allowed_batch_sizes: 3\nmax_batch_size { value: 3 }\n")
     for name in ("one", "two", "two"):
@@ -178,6 +185,7 @@ def test_configuration_that_is_there_is_kept_and_its_batch_sizes_are_warmed(expo
     assert sorted({next(iter(request.inputs.values())).tensor_shape.dim[0].size for request in requests}) == [1, 3]
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_none_is_overwritten(exported, tmp_path):
     for expected in ("1", "2"):
         assert kd.export_saved_model(exported.model, tmp_path, "net").name == expected
@@ -217,6 +225,7 @@ def test_a_model_that_cannot_be_served_is_refused(tmp_path, options, message):
         kd.export_saved_model(tiny.network(**options), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_only_complete_versions(tmp_path):
     """Processes that export without end are killed at random moments; all share one import of TensorFlow."""
     script = """

@@ -57,6 +57,7 @@ def test_what_cannot_be_fitted_stays_as_it_is():
     assert fit_temperature(np.full((3, 2), -1), np.ones((3, 2)), "sigmoid") == 1  # nothing known
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([1, 3, 1000]), st.sampled_from([0.5, 0.9, 1.0]))
 def test_thresholds_keep_what_they_promise(seed, count, levels, share):
@@ -159,6 +160,7 @@ def test_one_image_and_one_of_which_nothing_is_known_are_calibrated_too():
         assert found.decisions.thresholds[1:] == (None,) * 3
 
 
+@pytest.mark.slow
 def test_a_file_gets_decisions_and_stays_what_it_is_otherwise(tmp_path):
     model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -188,6 +190,7 @@ def test_decisions_that_do_not_fit_are_refused(decisions, sentence):
         network().decisions = decisions
 
 
+@pytest.mark.slow
 def test_an_overfitted_network_becomes_honest_and_no_less_accurate():
     """Mark of the issue; `benchmarks.calibration` has it for Fashion-MNIST."""
     digits, order = load_digits(), np.random.default_rng(0).permutation(1797)

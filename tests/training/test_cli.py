@@ -49,6 +49,7 @@ def test_an_option_that_would_have_no_effect_is_refused(tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_of_the_recipe_goes_what_another_schedule_does_not_have(tmp_path):
     result = _train("--out", tmp_path, *TINY, "--epochs", 1, "--schedule", "steps")
     assert result.exit_code == 0, result.output
@@ -56,6 +57,7 @@ def test_of_the_recipe_goes_what_another_schedule_does_not_have(tmp_path):
     assert (recipe["schedule"], recipe["drops"], recipe["warmup_epochs"]) == ("steps", [0.5, 0.75], 0)
 
 
+@pytest.mark.slow
 def test_a_run_says_whether_it_goes_on_or_has_ended(tmp_path):
     arguments = ["--out", tmp_path, *TINY]
     assert "goes on" not in _train(*arguments, "--epochs", 1).output
@@ -69,6 +71,7 @@ def test_a_run_says_whether_it_goes_on_or_has_ended(tmp_path):
     assert "(images.shape [8, 8, 1], now [10, 10, 1]): give another --out" in str(other.exception)
 
 
+@pytest.mark.slow
 def test_a_batch_size_that_nobody_gave_fits_the_images_and_one_that_was_given_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos = write_classes(tmp_path / "photos", {"ant": 20, "bee": 20}, height=12, width=12)
@@ -83,6 +86,7 @@ def test_a_batch_size_that_nobody_gave_fits_the_images_and_one_that_was_given_is
     assert "at most the 28 training images. Received: batch_size=64" in str(given.exception)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_in_a_line_what_is_saved_and_how_to_go_on(tmp_path):
     """The run would take hours; the signal comes once an epoch is saved."""
     words = ["train", "--out", tmp_path / "a b", *TINY, "--epochs", "100000"]

@@ -21,6 +21,7 @@ from tests.training.processes import NETWORK, RECIPE, history
 from tests.weights.test_published import TINY, XRAYS, publish
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_leaves_its_files(finished):
     folder, state = finished
     names = ["best.keras", "checkpoint.keras", "curves.png", "history.csv", "model.keras", "run.json"]
@@ -104,6 +105,7 @@ def test_a_disk_that_is_too_small_is_named_before_training(stripes, tmp_path, mo
         train(NETWORK, "stripes", stripes, RECIPE, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_sigterm_after_the_last_step_ends_the_run_too(stripes, tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=1)
     during_validation = keras.callbacks.LambdaCallback()
@@ -139,6 +141,7 @@ class State(keras.callbacks.Callback):
             self.gone_on.set()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_what_the_epoch_ended_with_though_it_is_written_while_training_goes_on(
     stripes, tmp_path, monkeypatch
 ):
@@ -186,6 +189,7 @@ def test_sums_are_fetched_together_after_ten_steps_or_half_a_second(monkeypatch)
         assert found == expected
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_named_by_its_batch_wherever_in_the_window_it_is(stripes, tmp_path, monkeypatch):
     recipe, told = dataclasses.replace(RECIPE, learning_rate=1e30, warmup_epochs=0, batch_size=8), []
     for steps in (1, 10):
@@ -196,6 +200,7 @@ def test_a_loss_that_is_no_number_is_named_by_its_batch_wherever_in_the_window_i
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_the_average_of_the_weights_is_the_result(stripes, tmp_path):
     recipe = Recipe(epochs=1, batch_size=16, ema=0.5, xla=False)
     moments = []
@@ -212,6 +217,7 @@ def test_the_average_of_the_weights_is_the_result(stripes, tmp_path):
         np.testing.assert_allclose(variable.numpy(), average, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_parts_of_an_update_gather_its_gradient(stripes):
     """With frozen statistics, two updates of two halves equal two whole ones; the rate falls between them."""
     images, labels = stripes.train.images[:32], stripes.train.labels[:32]
@@ -232,6 +238,7 @@ def test_parts_of_an_update_gather_its_gradient(stripes):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -67,6 +67,7 @@ def tuned():
     return model, watch, kd.fine_tune(model, DATA, DATA, until="stem", verbose=0, **options)
 
 
+@pytest.mark.slow
 def test_first_the_classifier_then_the_upper_stages_at_a_tenth_of_the_rate_both_under_xla(tuned):
     assert tuned[1].phases == [([], 0.1, True), (STAGES[1:], 0.01, True)]
 
@@ -84,6 +85,7 @@ def test_the_best_epochs_weights_are_kept(tuned):
     assert model.evaluate(DATA, verbose=0)[0] == pytest.approx(min(history["val_loss"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_phase_that_only_harms_is_undone():
     """At this rate the network is destroyed as soon as its backbone trains; logits are recognised as such."""
     model = small(classifier_activation=None)
@@ -144,6 +146,7 @@ def _assert_as_before(model, before):
     assert frozen == before[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 5])
 @pytest.mark.parametrize("which", ["train_data", "validation_data"])
 def test_labels_of_no_class_are_named_before_a_loss_sees_them_and_the_model_is_as_it_was(classes, which):
@@ -159,6 +162,7 @@ def test_labels_of_no_class_are_named_before_a_loss_sees_them_and_the_model_is_a
     _assert_as_before(model, before)
 
 
+@pytest.mark.slow
 def test_one_sigmoid_output_learns_two_classes_from_integer_labels():
     data = DATA.map(lambda x, y: (x, y % 2))
     for activation in ("sigmoid", None):
@@ -199,6 +203,7 @@ class Fails(keras.callbacks.Callback):
         raise self.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
 def test_a_model_whose_training_ends_early_is_as_it_was(error):
     model = kd.freeze(small(), "stem")

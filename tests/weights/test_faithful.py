@@ -31,6 +31,7 @@ def with_lora():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "ending"), FOREIGN)
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
 def test_quantised_weights_are_not_written_for_other_frameworks(mode, layout, ending, tmp_path):

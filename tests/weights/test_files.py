@@ -87,6 +87,7 @@ def test_other_number_of_classes_is_refused_with_both_and_the_way_out(saved):
     one_sentence(error, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "layer"),
     [

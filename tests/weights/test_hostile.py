@@ -155,6 +155,7 @@ TENSORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
 @pytest.mark.parametrize("attack", [*LARGE, *TENSORS])
 def test_what_claims_more_than_the_file_has_is_refused_before_memory_is_taken(attack, write, tmp_path):

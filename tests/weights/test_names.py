@@ -56,6 +56,7 @@ def save(path, form, **others):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_outputs_of_the_network_that_wrote_it(form, tmp_path):
     path = save(tmp_path / "a.safetensors", form, **OPTIMIZER, epoch=np.int64(3))

@@ -64,6 +64,7 @@ def save_both(form, path):
     return a, b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["inner models", "flat"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_two_networks_are_both_named_and_either_loads(form, ending, tmp_path):
@@ -171,6 +172,7 @@ def test_each_of_two_networks_in_one_flat_model_is_saved_and_loaded_alone(tmp_pa
     assert part.architecture == network().architecture
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_name(tmp_path):
     a, b = (randomise(kd.create_model("densenet-bc-40-12", name=name), seed) for seed, name in enumerate("ab"))
     image = keras.Input((32, 32, 3))
