@@ -93,9 +93,10 @@ class Cost:
         return batch_size * _BYTES[dtype] * values
 
     def training_bytes(self, batch_size: int, dtype: str = "float32", copies: int = 3) -> int:
-        """Bytes that a training step compiled by XLA needs, within a tenth or so of what it then has.
+        """Bytes that a training step compiled by XLA needs: of the family's networks within a tenth of what XLA tells.
 
-        That is the activations that are kept, those that are alive where most are, and the weights' copies.
+        It is up to a third too little for very small ones, and more for a single block. What is counted are the
+        activations that are kept, those that are alive where most are, and the weights' copies.
 
         Args:
             batch_size: images.

@@ -207,9 +207,9 @@ for options, batch in json.loads(sys.argv[1]):
 @pytest.mark.timeout(250)
 def test_a_compiled_training_step_needs_what_the_closed_form_says():
     """By what XLA tells of its buffers, without those of weights and gradients."""
-    small = arguments("BC", blocks=(3,), growth_rate=12, input_shape=(32, 32, 3))
-    large = arguments("BC", "imagenet", blocks=(1, 2), growth_rate=16, input_shape=(96, 64, 3))
-    cases = [(small, 16), (large, 32)]
+    deep = arguments("BC", blocks=(6, 6), growth_rate=12, input_shape=(32, 32, 3))
+    large = arguments("BC", "imagenet", blocks=(2, 4), growth_rate=16, input_shape=(96, 64, 3))
+    cases = [(deep, 16), (large, 32)]
     told = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "buffer_assignment=1"}
     command = [sys.executable, "-c", COMPILED, json.dumps(cases)]
     done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, timeout=240)
