@@ -292,6 +292,7 @@ count = []
 compiled = forms._compiled
 forms._compiled = lambda function: count.append(function.__name__) or compiled(function)
 for synchronised in (False, True):
+    keras.utils.set_random_seed(0)
     if synchronised:
         ops.synchronise_statistics(strategy)
     with strategy.scope():

@@ -230,8 +230,10 @@ def test_a_killed_export_leaves_only_complete_versions(tmp_path):
     """Processes that export without end are killed at random moments; all share one import of TensorFlow."""
     script = """
 import os, signal, sys, time
+import keras
 import keras_densenet as kd
 from tests import tiny
+keras.utils.set_random_seed(0)  # with some weights, pixels that decoders round differently make more of a difference
 os.mkdir(sys.argv[1] + "/net")
 for seed in range(10):
     child = os.fork()
