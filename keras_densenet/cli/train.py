@@ -1,7 +1,6 @@
 """`keras-densenet train`."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Annotated
@@ -121,9 +120,10 @@ def _number(batch_size):
 
 def _largest(network, splits, recipe, out, **options):
     """The recipe with the batch size that the run in the folder has, or else the largest that can be trained with."""
-    begun = out / "run.json"
-    if begun.is_file():
-        return recipe.changed(batch_size=json.loads(begun.read_text())["arguments"]["recipe"]["batch_size"])
+    from keras_densenet.training.folder import read_json
+
+    if begun := read_json(out / "run.json"):
+        return recipe.changed(batch_size=begun["arguments"]["recipe"]["batch_size"])
 
     def told(sizes):
         for size in sizes:
