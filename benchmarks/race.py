@@ -1,5 +1,7 @@
 """Times contestants against each other: each in its own process, taking turns in one run."""
 
+import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import datetime
@@ -27,8 +29,8 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 console = rich.console.Console(width=150)
 
 
-def race(task, network, batch_size, rounds, only=(), policy="float32", together=False):
-    """Runs all installed contestants in turns.
+def race(task, network, batch_size, rounds, only=(), policy="float32", together=None):
+    """Runs all installed contestants in turns; who fails or is late is told and left out, unless nobody else is there.
 
     Args:
         task: "train" or "infer".
@@ -37,14 +39,15 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
         rounds: timed steps of each, after one that compiles and one that warms up.
         only: names of the contestants, if not all.
         policy: Keras' dtype policy.
-        together: whether all compile at the same time, and first calls mean little: where there are many cores.
+        together: seconds in which all compile at the same time, where there are many cores; first calls then mean
+            little. Default: one after another.
 
     Returns:
         A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, on a GPU
         peak_gpu, and of an XLA program the seconds of its compilation and the bytes of its temporary buffers.
     """
     names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
-    plan, workers, rows = plan_of(network), {}, []
+    plan, workers = plan_of(network), {}
     with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
 
@@ -58,11 +61,20 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
             answer = workers[name].stdout.readline()
             bar.advance(todo)
             if not answer:
-                raise RuntimeError(f"{name} failed on {plan['name']}: {_log(folder, name)[-2000:]}")
+                raise RuntimeError(f"{name} is left out on {plan['name']}: {_log(folder, name)[-2000:]}")
             return json.loads(answer)
+
+        @contextlib.contextmanager
+        def left_out(name):
+            try:
+                yield
+            except (RuntimeError, BrokenPipeError) as error:
+                console.print(str(error), style="red", markup=False)
+                first.pop(name, None)
 
         try:
             row = {"task": task, "network": plan["name"], "batch": batch_size, "policy": policy}
+            first, seconds = {}, {name: [] for name in names}
             for name in names:
                 with open(_log_file(folder, name), "w") as log:
                     arguments = [task, name, json.dumps(plan), str(batch_size), policy]
@@ -75,18 +87,27 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
                         text=True,
                     )
                 tell(name, "step")
-                if not together:
-                    rows.append({**row, "name": name, "first_call": ask(name)["seconds"]})
-            if together:
-                rows = [{**row, "name": name, "first_call": ask(name)["seconds"]} for name in names]
-            for name in names:
-                ask(name, "step")
-            seconds = {name: [] for name in names}
-            for _ in range(rounds):
-                for name in names:
-                    seconds[name].append(ask(name, "step")["seconds"])
+                if together is None:
+                    with left_out(name):
+                        first[name] = ask(name)["seconds"]
+            if together is not None:
+                with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+                    asked = {name: pool.submit(ask, name) for name in names}
+                    concurrent.futures.wait(asked.values(), together)
+                    for name, answer in asked.items():
+                        if not answer.done():
+                            workers[name].kill()  # which ends its thread, too
+                        with left_out(name):
+                            first[name] = answer.result()["seconds"]
+            for _ in range(rounds + 1):
+                for name in list(first):
+                    with left_out(name):
+                        seconds[name].append(ask(name, "step")["seconds"])
+            rows = [{**row, "name": name, "first_call": first[name]} for name in first]
+            if not rows:
+                raise RuntimeError(f"Nobody ran {plan['name']}")
             for row in rows:
-                times = seconds[row["name"]]
+                times = seconds[row["name"]][1:]
                 low, _, high = statistics.quantiles(times, n=4)
                 row.update(seconds=statistics.median(times), spread=high - low, **ask(row["name"], "end"))
                 row.update(_compilation(_log(folder, row["name"])))
@@ -143,12 +164,12 @@ def show(title, rows):
 
 def table(title, rows):
     """Prints a table of what `race` found, whose rows get their speed; returns what it says of the machine."""
-    best = min(row["seconds"] for row in rows if row["name"].startswith("ordinary Keras"))
+    peers = [row["seconds"] for row in rows if row["name"].startswith("ordinary Keras")]
     memory = "peak_gpu" if rows[0].get("peak_gpu") else "peak_rss"
     heads = "contestant", "median", "spread", "speed", "first call", "compilation", "buffers"
     found = rich.table.Table(*heads, "peak on the GPU" if memory == "peak_gpu" else "peak RSS", title=title)
     for row in rows:
-        row["speed"] = best / row["seconds"]
+        row["speed"] = min(peers, default=float("nan")) / row["seconds"]
         found.add_row(
             row["name"],
             f"{row['seconds']:.4f} s",
