@@ -43,12 +43,14 @@ def _ordinary(plan):
 
 def _keras_train(build, xla, plan, batch_size, policy):
     import keras
+    import tensorflow as tf
 
     keras.config.set_dtype_policy(policy)
     images, labels = _batch(plan, batch_size)
     model = build(plan)
     model.compile(keras.optimizers.SGD(0.01, 0.9, nesterov=True), "sparse_categorical_crossentropy", jit_compile=xla)
     assert model.jit_compile == xla
+    images, labels = tf.constant(images), tf.constant(labels)  # where the network is, as torch's are
     return lambda: model.train_on_batch(images, labels)
 
 

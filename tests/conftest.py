@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+tf.config.experimental.enable_tensor_float_32_execution(False)  # on a GPU, float32 is compared as such
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.ops.forms import target
 from keras_densenet.ops.framing import cover
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Array, Mode, Tensor
@@ -124,7 +125,9 @@ def _filter(planes, taps):
     As one flat product: tf.matmul of both as they are writes past its buffers without XLA (tensorflow#123109).
     """
     shape = sizes(planes)
-    found = tf.matmul(tf.reshape(planes, [-1, shape[3]]), taps, transpose_b=True)
+    exact = tf.float64 if target().device == "GPU" else planes.dtype  # which rounds factors in float32 to 10 bits
+    rows, columns = tf.cast(tf.reshape(planes, [-1, shape[3]]), exact), tf.cast(taps, exact)
+    found = tf.cast(tf.matmul(rows, columns, transpose_b=True), planes.dtype)
     return tf.reshape(found, [-1, *shape[1:3], sizes(taps)[0]])
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_densenet.layers import DenseBlock, Transition
-from keras_densenet.ops import Target, compiled_for
+from keras_densenet.ops import Target, compiled_for, resize
 
 CHANNELS, GROWTH, LAYERS, PIXELS = 8, 4, 2, 3 * 6 * 5  # a batch of three images
 
@@ -111,3 +111,12 @@ def test_the_transition_pools_before_its_product():
     assert operations(program, "convolution(") == []
     assert len(operations(program, "dot")) == 3
     assert not [line for line in operations(program, "dot") if f"{PIXELS}x" in line]
+
+
+def test_pixels_are_resized_without_rounding_them_to_ten_bits():
+    with compiled_for(Target(xla=True, device="GPU")):
+        compiled = tf.function(lambda images: resize(images, 4, 5, "bicubic"), jit_compile=True, autograph=False)
+        program = compiled.experimental_get_compiler_ir(tf.zeros((1, 9, 8, 3)))
+    dots = operations(program(stage="stablehlo", platform_name="GPU").splitlines(), "dot")
+    assert len(dots) == 2
+    assert all("f64>) -> " in dot for dot in dots)
