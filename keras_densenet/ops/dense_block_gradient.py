@@ -153,7 +153,9 @@ def _read(total, features, images, d, norm, kernel):
     """
     channels = norm.scale.shape[0]
     if images is None:
-        share, *found = _through(d(None), features[..., :channels], norm, kernel, batch_statistics=False)
+        upstream = d(None)
+        x = forms().not_before(upstream, features)[..., :channels]
+        share, *found = _through(upstream, x, norm, kernel, batch_statistics=False)
         return forms().add_to_first(total, share), *found
     loops = isinstance(images, int) and images < features.shape[0]  # for certain; one turn is no loop to XLA
 

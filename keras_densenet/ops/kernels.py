@@ -24,6 +24,14 @@ class Kernels(Plain):
         return turned(tf.reshape(found, (3, 3, upstream.shape[-1], x.shape[-1])))
 
     @staticmethod
+    def not_before(tensor: Tensor, kept: Tensor) -> Tensor:
+        # TensorFlow runs what has its inputs: it would compute all readers' inputs again at once, and keep them.
+        with tf.control_dependencies([tensor]):
+            return tf.identity(kept)
+
+    after = not_before
+
+    @staticmethod
     def affine_relu(x: Tensor, scale: Tensor, shift: Tensor, dtype: Any = None) -> Tensor:
         if x.dtype == tf.float64 or dtype not in (None, x.dtype):
             return affine_relu(x, scale, shift, dtype)

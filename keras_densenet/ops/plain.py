@@ -92,6 +92,11 @@ class Plain:
         return value
 
     @staticmethod
+    def not_before(tensor: Tensor, kept: Tensor) -> Tensor:
+        """Passes `kept`, of any shape, through unchanged; what follows from it is computed after `tensor`."""
+        return kept
+
+    @staticmethod
     def with_room(x: Tensor, channels: int) -> Tensor:
         """`x` as the first of so many channels, of which the rest are for `append` to fill, where it needs that."""
         return x

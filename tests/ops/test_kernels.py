@@ -12,8 +12,8 @@ from keras_densenet.ops.plain import Plain
 from tests import oracle
 
 
-def operations(layer, dtype="float32"):
-    """The kernels of a forward and backward pass."""
+def graph_of(layer, dtype="float32"):
+    """The kernels of a forward and backward pass, whose loss's gradient goes through an operation named "upstream"."""
     keras.config.set_dtype_policy(dtype)
     images = tf.zeros((2, 5, 4, 3), dtype.removeprefix("mixed_"))
     layer = layer()
@@ -22,10 +22,16 @@ def operations(layer, dtype="float32"):
     @tf.function(autograph=False)
     def step(images):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(images, training=True))
-        return tape.gradient(loss, [v.value for v in layer.trainable_variables])
+            features = layer(images, training=True)
+        upstream = tf.identity(tf.ones_like(features), name="upstream")
+        return tape.gradient(features, [v.value for v in layer.trainable_variables], upstream)
 
-    return [operation.type for operation in step.get_concrete_function(images).graph.get_operations()]
+    return step.get_concrete_function(images).graph
+
+
+def operations(layer, dtype="float32"):
+    """The types of the kernels of a forward and backward pass."""
+    return [operation.type for operation in graph_of(layer, dtype).get_operations()]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
@@ -55,3 +61,20 @@ def test_gradients_equal_the_plain_ones_in_double_precision_to_rounding(dtype, r
     assert found[0].dtype == x.dtype
     for one, other in zip(found, expected, strict=True):
         oracle.assert_close(tf.cast(one, tf.float64), other, rtol, "gradient")
+
+
+@pytest.mark.parametrize("layer", [lambda: DenseBlock(3, 2), lambda: DenseBlock(3, 2, bottleneck=False), Head])
+def test_nothing_is_computed_again_before_the_gradient_is_there(layer):
+    """TensorFlow would do so at once, and keep all readers' inputs: depth times channels."""
+    late = set()
+    graph = graph_of(layer)
+    for operation in graph.get_operations():  # in an order in which inputs come first
+        before = [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]
+        if operation.name == "upstream" or late.intersection(one.name for one in before):
+            late.add(operation.name)
+    gradients = [one for one in graph.get_operations() if one.type == "FusedBatchNormGradV3"]
+    for relu in (one.inputs[0].op for one in gradients):
+        again = relu.inputs[1].op  # the ReLU's output
+        assert relu.type == "ReluGrad"
+        assert again.name in late
+        assert {tensor.op.name for tensor in again.inputs} <= late
