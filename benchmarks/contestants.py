@@ -200,7 +200,7 @@ def environment(name):
 
     All of them share a GPU where there is one.
     """
-    common = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    common = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true", "KERAS_DENSENET_CACHE": ""}
     if name.startswith("keras_densenet"):
         return common
     if "kept memory" not in name:

@@ -216,7 +216,7 @@ def machine():
         name for name in ("tensorflow", "keras", "torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)
     ]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    return f"{datetime.date.today()}, {model}, {os.cpu_count()} cores and threads; {versions}"
+    return f"{datetime.date.today()}, {model}, {len(os.sched_getaffinity(0))} cores and threads; {versions}"
 
 
 def _installed(name):

@@ -1,6 +1,6 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, inference, growth, accuracy and search.
+Likewise machines, intel, gpu, inference, growth, accuracy and search.
 """
 
 import sys
@@ -94,6 +94,32 @@ def inference():
     yield f"\n{found[8][0]}."
 
 
+def intel():
+    """All contestants on an Intel processor; speeds are relative to the faster mode of ordinary Keras."""
+    yield from _head("", "contestant", "time", "speed", "first call", "peak RSS")
+    about = None
+    for path in sorted(RESULTS.glob("*, Intel, *.csv"), reverse=True):
+        about, rows = read(path.stem)
+        for row in rows:
+            what = f"{TASKS[row['task']]}, {row['network']}, batch {row['batch']:.0f}" if row is rows[0] else ""
+            figures = f"{row['first_call']:.0f} s", f"{row['peak_rss'] / 1e6:,.0f} MB"
+            yield _line(what, row["name"], f"{row['seconds']:.3f} s", f"{row['speed']:.2f}x", *figures)
+    yield f"\n{about}."
+
+
+def gpu():
+    """A training step and inference on a GPU."""
+    yield from _head("", "contestant", "time", "peak on the GPU", "first call")
+    about, card = None, None
+    for what in ("train", "train without Triton", "infer"):
+        about, rows = read(f"gpu, {what}, densenet121, batch 128, mixed_bfloat16")
+        card = rows[0]["card"]
+        for row in rows:
+            figures = f"{row['seconds'] * 1e3:.1f} ms", f"{row['peak_gpu'] / 1e6:,.0f} MB", f"{row['first_call']:.0f} s"
+            yield _line(what if row is rows[0] else "", row["name"], *figures)
+    yield f"\nDenseNet-121, 128 images of 224x224, mixed_bfloat16, {card}. {about}."
+
+
 def growth():
     """How a training step grows with depth and growth rate."""
     about, rows = read("growth")
@@ -147,5 +173,7 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = {table.__name__: table for table in (machines, train_step, inference, growth, accuracy, search)}
+    tables = {
+        table.__name__: table for table in (machines, intel, gpu, train_step, inference, growth, accuracy, search)
+    }
     print("\n".join(tables[sys.argv[1]]()))

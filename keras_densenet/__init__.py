@@ -8,6 +8,7 @@ from keras_densenet.backend import check_backend
 from keras_densenet.cost import Cost, cost
 from keras_densenet.lazy import exports
 from keras_densenet.memory import keep_memory
+from keras_densenet.programs import keep_programs
 
 if TYPE_CHECKING:
     from keras_densenet import data as data
@@ -75,6 +76,7 @@ __all__ = [
 ]
 
 keep_memory()
+keep_programs()
 if "keras_densenet_launch" not in sys.modules and sys.argv[:1] != ["-m"]:  # a command needs little of what follows
     check_backend()
     for _name in __all__:

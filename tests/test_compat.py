@@ -211,3 +211,9 @@ def test_keras_layers_have_variables_and_twins(model):
 def test_the_memory_of_each_device_is_known():
     assert [limit > 2**20 for limit in of_tensorflow.memory_limits("CPU")] == [True]
     assert of_tensorflow.memory_limits("GPU") == [] or min(of_tensorflow.memory_limits("GPU")) > 2**20
+
+
+def test_functions_are_numbered_from_a_round_number():
+    for _ in range(2):
+        of_tensorflow.number_from_afresh()
+        assert of_tensorflow.ops.uid() % 2**18 == 1

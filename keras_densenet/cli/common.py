@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import inspect
+import os
 import pathlib
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from keras_densenet import models, training
 from keras_densenet.backend import check_backend
 from keras_densenet.console import Console
 from keras_densenet.names import some
+from keras_densenet.programs import keep_programs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +51,10 @@ class WithTensorFlow(typer.core.TyperCommand):
 
 
 def start_tensorflow():
-    """Imports TensorFlow without its messages, or ends the program with a sentence."""
+    """Imports TensorFlow without its messages, or ends the program with a sentence; what XLA compiles is kept."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    os.environ.setdefault("KERAS_DENSENET_CACHE", f"{cache}/keras_densenet")
+    keep_programs()
     with keras_densenet_launch.quiet("cli"):
         check_backend()
 

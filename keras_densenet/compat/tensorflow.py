@@ -34,6 +34,15 @@ def is_exporting() -> bool:
     return save_context.in_save_context()
 
 
+def number_from_afresh() -> None:
+    """From here on functions are numbered, in their names, as in any process that does the same from here on.
+
+    TensorFlow counts whatever was made before; XLA's kept programs are found by name.
+    """
+    while ops.uid() % 2**18:  # 20 ms
+        pass
+
+
 def optimization_barrier(tensors: Iterable[Tensor]) -> list[Tensor]:
     """XLA's OptimizationBarrier: what follows is not merged with what came before."""
     return gen_xla_ops.xla_optimization_barrier(list(tensors))

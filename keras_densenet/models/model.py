@@ -7,6 +7,7 @@ import keras
 
 from keras_densenet import layers
 from keras_densenet.architecture import Architecture, check_count
+from keras_densenet.compat.tensorflow import number_from_afresh
 from keras_densenet.layers.base import PaperLayer
 from keras_densenet.layers.policy import own_policy, policy_named, wide_dtype
 from keras_densenet.layers.preprocess import plain_mode
@@ -42,6 +43,7 @@ class DenseNetModel(Network):
         if not self.optimizer.built:  # while the step is traced, which is then traced once more
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        number_from_afresh()
         return super().make_train_function(force)
 
     def predict(self, x: Any, *args: Any, **options: Any) -> Any:

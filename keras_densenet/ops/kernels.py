@@ -24,10 +24,10 @@ class Kernels(Plain):
         return turned(tf.reshape(found, (3, 3, upstream.shape[-1], x.shape[-1])))
 
     @staticmethod
-    def not_before(tensor: Tensor, kept: Tensor) -> Tensor:
+    def not_before(tensor: Tensor, value: Tensor) -> Tensor:
         # TensorFlow runs what has its inputs: it would compute all readers' inputs again at once, and keep them.
         with tf.control_dependencies([tensor]):
-            return tf.identity(kept)
+            return tf.identity(value)
 
     after = not_before
 

@@ -92,9 +92,9 @@ class Plain:
         return value
 
     @staticmethod
-    def not_before(tensor: Tensor, kept: Tensor) -> Tensor:
-        """Passes `kept`, of any shape, through unchanged; what follows from it is computed after `tensor`."""
-        return kept
+    def not_before(tensor: Tensor, value: Tensor) -> Tensor:
+        """Passes `value`, of any shape, through unchanged; what follows from it is computed after `tensor`."""
+        return value
 
     @staticmethod
     def with_room(x: Tensor, channels: int) -> Tensor:

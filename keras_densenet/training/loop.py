@@ -12,6 +12,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import number_from_afresh
 from keras_densenet.training.metrics import summary
 from keras_densenet.training.strategy import sum_over_replicas
 
@@ -93,6 +94,7 @@ class Loop:
         return found
 
     def _train_on_replicas(self, images, labels, stop):
+        number_from_afresh()
         model, optimizer = self.model, self.model.optimizer
 
         def step(images, labels):
@@ -107,6 +109,7 @@ class Loop:
         return self._first(self.strategy.run(step, (images, labels)))
 
     def _evaluate_on_replicas(self, images, labels, weights):
+        number_from_afresh()
         loss = self.task.validation_loss
 
         def step(images, labels, weights):

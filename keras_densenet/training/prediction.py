@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.compat.tensorflow import number_from_afresh
 from keras_densenet.data import read_images
 from keras_densenet.models import framing_of
 from keras_densenet.models.flat import with_temperature
@@ -64,6 +65,7 @@ def predictor(model: keras.Model, ten_crop: bool = False) -> Callable[[Any], Any
     model = with_temperature(model)
 
     def probabilities(images):
+        number_from_afresh()
         if not ten_crop:
             return model(images, training=False)
         return sum(model(crop, training=False) for crop in _ten_crops(images)) / 10
