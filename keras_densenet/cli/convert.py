@@ -50,7 +50,8 @@ def _tell(source, network, found):
         "network": f"{name or 'none of the family'}, blocks {'-'.join(map(str, plan.blocks))}, k={plan.growth_rate}, "
         f"theta={plan.theta:.4g}, {plan.stem} stem",
         "classifier": f"{found.classifier!r}, {plan.classes} classes" if plan.classes else "none",
-        "channels": plan.input_shape[2],
+        "dimensions": len(plan.input_shape) - 1,
+        "channels": plan.input_shape[-1],
         "missing": found.missing,
         "left over": found.left_over,
     }
@@ -104,9 +105,9 @@ def _network_of(source, network, model, top):
 @command()
 def convert(
     source: Annotated[str, typer.Argument(help="A file of weights, a run's folder, or a name from `weights`.")],
-    out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors or .pth.")],
+    out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors, .pth or .pt.")],
     model: Annotated[str | None, typer.Option(help="A name from `models`. Default: read off the source.")] = None,
-    layout: Annotated[str, typer.Option(help="keras_densenet, torchvision or keras.")] = "keras_densenet",
+    layout: Annotated[str, typer.Option(help="keras_densenet, torchvision, monai or keras.")] = "keras_densenet",
     classes: Annotated[int | None, typer.Option(help="Of the source's classifier. Default: read off it.")] = None,
     network: Annotated[str | None, typer.Option(help="Which of several networks in the source.")] = None,
     top: Annotated[bool, typer.Option(help="Whether to convert the classifier.")] = True,
