@@ -111,6 +111,10 @@ def convert(
     classes: Annotated[int | None, typer.Option(help="Of the source's classifier. Default: read off it.")] = None,
     network: Annotated[str | None, typer.Option(help="Which of several networks in the source.")] = None,
     top: Annotated[bool, typer.Option(help="Whether to convert the classifier.")] = True,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Of the inputs of what is written. Default: the source's.")
+    ] = None,
+    inflate: Annotated[str, typer.Option(help="How kernels get more dimensions: centre or repeat.")] = "centre",
 ):
     """Turn weights of Keras, torchvision, timm, MONAI or keras-hub into this package's, or into theirs.
 
@@ -124,10 +128,12 @@ def convert(
         arguments = {**variant(model), **{key: arguments[key] for key in _OWN if key in arguments}}
     if classes is not None and top:
         arguments["classes"] = classes
+    if dimensions is not None:
+        arguments["input_shape"] = (*[None] * dimensions, (arguments["input_shape"] or (3,))[-1])
     with console.status("building the network ..."):
         built = kd.DenseNet(**arguments)
     with console.status("converting ..."):
-        kd.load_weights(built, source, network=network)
+        kd.load_weights(built, source, network=network, inflate=inflate)
         kd.save_weights(built, out, layout)
     what = f"with {built.architecture.classes} classes" if built.architecture.classes else "without classifier"
     console.print(f"{source} is now {out} in the layout of {layout}, {what}")

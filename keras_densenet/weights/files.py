@@ -27,7 +27,7 @@ def load_weights(
     skip_mismatch: bool = False,
     network: str | None = None,
     adapt_channels: bool = False,
-    inflate: bool = False,
+    inflate: str | None = None,
 ) -> list[str]:
     """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
 
@@ -48,11 +48,11 @@ def load_weights(
             begin with there. An error lists them. Default: the only one.
         adapt_channels: whether to make the stem's kernel from one for another number of channels, as timm does: those
             for one channel are the sum, others the source's in turns, scaled to the same total.
-        inflate: whether to make kernels from those for inputs of another number of dimensions. For more, they are
-            repeated along the axes that are new, the first ones, and divided by how often: a volume of equal slices
-            gives what the slice gave, wherever the zeros beyond its first and last slice are too far away to count.
-            For fewer, they are summed along the first axes: a signal gives what an image gave that had it in every
-            row, again up to the zeros beyond its first and last row.
+        inflate: how to make kernels from those for inputs of another number of dimensions; axes come and go in front.
+            With "centre" a kernel becomes the middle slice of the new one, among zeros: a volume of equal slices gives
+            what the slice gave. With "repeat" it becomes every slice, divided by their number: the same away from the
+            first and last slice, near which zeros beyond these count. Either way back a kernel is summed: a signal
+            gives what an image gave that had it in every row, away from the first and last row.
 
     Returns:
         The names of the model's weights that were left out, a list.
@@ -250,13 +250,13 @@ def _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate):
             others = fitting.stem_channels(theirs.shape_here(stored), shape)
         if stored == theirs.shape(shape) or (others and fitting.can_serve(others, shape[-2], adapt_channels)):
             array = theirs.here(_checked(tensor, there, here, path))
-            values[here] = fitting.inflated(fitting.for_channels(array, shape[-2]) if others else array, rank)
+            values[here] = fitting.inflated(fitting.for_channels(array, shape[-2]) if others else array, rank, inflate)
         elif skip_mismatch and here.startswith("classifier/"):
             skipped.append(here)
         else:
             raise ValueError(
                 f"{path!r} holds the weights of another network: this one needs {there} of shape "
-                f"{theirs.shape(shape)}. Received: {stored or 'no such tensor'}"
+                f"{theirs.shape(shape)}. Received: {'no such tensor' if stored is None else stored}"
                 + (f"; {fitting.adapting(others, shape[-2])}" if others else "")
             )
     left = set(found.backbone.values()) | ({*found.left_over(names)} if plan.classes and not skipped else set())

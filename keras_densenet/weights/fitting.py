@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_densenet.architecture import image_words
+
 
 def stem_channels(stored, shape):
     """The channels of a stem's kernel that is like ours but for these; None if it is not. Both in our order of axes."""
@@ -28,11 +30,13 @@ def for_channels(kernel, channels):
 
 
 def check_dimensions(given, dimensions, inflate, source):
-    """Raises ValueError where kernels are for another number of spatial dimensions, and nobody asked to change it."""
-    if given != dimensions and not inflate:
+    """Raises ValueError where kernels are for another number of dimensions, and nobody said what becomes of them."""
+    if inflate is not None and inflate not in _ALONG:
+        raise ValueError(f'inflate must be None, "repeat" or "centre". Received: inflate={inflate!r}')
+    if given != dimensions and inflate is None:
         raise ValueError(
-            f"{source!r} is for inputs of {given} spatial dimensions, and this network's have {dimensions}: "
-            "inflate=True of load_weights makes its kernels for these"
+            f"{source!r} is for {image_words(given)[0]}s, and this network for {image_words(dimensions)[0]}s: "
+            'inflate="centre" or "repeat" of load_weights makes kernels for these'
         )
 
 
@@ -41,13 +45,15 @@ def shape_in(dimensions, shape):
     return (*[shape[0]] * dimensions, *shape[-2:]) if len(shape) > 2 else shape
 
 
-def inflated(kernel, rank):
-    """A kernel with another number of axes, of the same sum.
+def inflated(kernel, rank, inflate):
+    """A kernel with another number of axes, of the same sum: those of its first that are too many are summed.
 
-    Along axes that are new, which become the first, it is repeated and divided by how often; those of its first that
-    are too many are summed. Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", section 2.4.
+    Source: "repeat" is of Carreira and Zisserman, "Quo Vadis, Action Recognition?", section 2.4; "centre" of Arnab et
+    al., "ViViT", section 3.4.
     """
-    size = len(kernel)
     while kernel.ndim < rank:
-        kernel = np.repeat(kernel[None] / size, size, axis=0)
+        kernel = np.multiply.outer(_ALONG[inflate](len(kernel)), kernel)
     return kernel.sum(tuple(range(kernel.ndim - rank)))
+
+
+_ALONG = {"repeat": lambda size: np.full(size, 1 / size), "centre": lambda size: np.eye(size)[size // 2]}

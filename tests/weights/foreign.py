@@ -107,7 +107,7 @@ def fixture(name):
 def run_torch(*arguments):
     """Runs `torch_networks.py` where torch is."""
     script = pathlib.Path(__file__).with_name("torch_networks.py")
-    subprocess.run([TORCH, script, *map(str, arguments)], check=True, timeout=280, capture_output=True)
+    subprocess.run([TORCH, script, *map(str, arguments)], check=True, timeout=600, capture_output=True)
 
 
 def one_sentence(error, path):

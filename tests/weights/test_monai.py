@@ -101,7 +101,7 @@ def full_size(request, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_full_size_networks_give_its_outputs_and_it_takes_ours_strictly(full_size):
     dimensions, folder = full_size
     for name in NETWORKS:

@@ -18,30 +18,25 @@ from safetensors.torch import load_file, save_file
 
 TINY = {"growth_rate": 4, "block_config": (2, 1), "num_classes": 5}
 TINY_MONAI = {"in_channels": 1, "out_channels": 3, "init_features": 4, "growth_rate": 2, "block_config": (2, 1)}
-SIZES = {"tiny": [(40, 33)], "full": [(224, 224), (197, 259)], "tiny_monai": (9, 16, 25), "monai": (33, 40, 65)}
-
-
-def dimensions(name):
-    """Of a network of MONAI; None for others."""
-    found = re.search(r"monai(\d)d", name)
-    return found and int(found[1])
-
-
-def sizes(name):
-    """The sizes of the images that a network is run with."""
-    kind = ("tiny_" if name.startswith("tiny") else "") + "monai"
-    if count := dimensions(name):
-        return [SIZES[kind][-count:]]
-    return SIZES["tiny" if name.startswith("tiny") else "full"]
+SIZES = {  # of images, by what a name begins with
+    "tiny_monai1d": [(25,)],
+    "tiny_monai2d": [(16, 25)],
+    "tiny_monai3d": [(9, 16, 25)],
+    "tiny": [(40, 33)],
+    "monai1d": [(224,)],
+    "monai2d": [(40, 65)],
+    "monai3d": [(33, 40, 65)],
+    "": [(224, 224), (197, 259)],
+}
 
 
 def network(name):
-    if count := dimensions(name):
+    if monai := re.search(r"monai(\d)d", name):
         from monai.networks import nets
 
         if name.startswith("tiny"):
-            return nets.DenseNet(count, **TINY_MONAI)
-        return getattr(nets, name.split("_")[1])(count, in_channels=2, out_channels=5)
+            return nets.DenseNet(int(monai[1]), **TINY_MONAI)
+        return getattr(nets, name.split("_")[1])(int(monai[1]), in_channels=2, out_channels=5)
     if name.startswith("tiny_timm"):
         from timm.layers import BlurPool2d
         from timm.models.densenet import DenseNet
@@ -81,7 +76,7 @@ def randomise(model):
 def run(model, name, target):
     """Writes images, channels last, and logits."""
     found, channels = {}, next(model.parameters()).shape[1]
-    for spatial in sizes(name):
+    for spatial in next(sizes for start, sizes in SIZES.items() if name.startswith(start)):
         images = torch.randn(2, *spatial, channels, generator=torch.Generator().manual_seed(spatial[0]))
         images = (16 * images).round() / 16  # which compress
         logits = model(images.movedim(-1, 1))
