@@ -50,7 +50,7 @@ def _tell(source, network, found):
         "network": f"{name or 'none of the family'}, blocks {'-'.join(map(str, plan.blocks))}, k={plan.growth_rate}, "
         f"theta={plan.theta:.4g}, {plan.stem} stem",
         "classifier": f"{found.classifier!r}, {plan.classes} classes" if plan.classes else "none",
-        "dimensions": len(plan.input_shape) - 1,
+        "dimensions": plan.rank,
         "channels": plan.input_shape[-1],
         "missing": found.missing,
         "left over": found.left_over,

@@ -78,7 +78,7 @@ def load_weights(
     if checkpoint := catalogue.find(path, plan):
         if plan.classes and not skip_mismatch:
             _check_classes(plan.classes, checkpoint.classes if checkpoint.include_top else None, checkpoint.name)
-        fitting.check_dimensions(2, _dimensions(plan), inflate, checkpoint.name)
+        fitting.check_dimensions(2, plan.rank, inflate, checkpoint.name)
         channels = plan.input_shape[-1]
         if not fitting.can_serve(checkpoint.channels, channels, adapt_channels):
             what_to_do = fitting.adapting(checkpoint.channels, channels)
@@ -223,10 +223,6 @@ def _check_finite(values):
         raise ValueError(f"Weights must be finite numbers, in float32 too. Received: {', '.join(wrong[:3])}")
 
 
-def _dimensions(plan):
-    return len(plan.input_shape) - 1
-
-
 def _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate):
     """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
     theirs, names, values, skipped = layouts.LAYOUTS[found.layout], found.names(plan), {}, []
@@ -238,8 +234,8 @@ def _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate):
         )
     if plan.classes and found.classes is not None and not skip_mismatch:
         _check_classes(plan.classes, found.classes, path)
-    dimensions = found.dimensions or _dimensions(plan)
-    fitting.check_dimensions(dimensions, _dimensions(plan), inflate, path)
+    dimensions = found.dimensions or plan.rank
+    fitting.check_dimensions(dimensions, plan.rank, inflate, path)
     for there, here in names.items():
         owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
         tensor, rank = found.tensors.get(there), len(variables[owner].shape)

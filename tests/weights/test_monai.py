@@ -13,7 +13,7 @@ from keras_densenet.cli import app
 from keras_densenet.weights.files import describe_file
 from tests.weights import foreign
 
-DIMENSIONS = [2]
+DIMENSIONS = [1, 2, 3]
 NETWORKS = ["densenet121", "densenet169", "densenet201", "densenet264"]
 
 
