@@ -90,9 +90,11 @@ def load_weights(
     if found.layout != layouts.OURS:
         values = layouts.share_statistics(values, layouts.LAYOUTS[found.layout].epsilon, _epsilon(model))
     if checkpoint:
-        model.preprocessing, known = checkpoint.preprocessing, model.framing
-        crop_pct, interpolation = checkpoint.crop_pct or known.crop_pct, checkpoint.interpolation or known.interpolation
-        model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
+        if plan.rank == 2:  # what becomes of an image's pixels says nothing of voxels
+            model.preprocessing, known = checkpoint.preprocessing, model.framing
+            crop_pct = checkpoint.crop_pct or known.crop_pct
+            interpolation = checkpoint.interpolation or known.interpolation
+            model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
         if plan.classes and checkpoint.labels and not skipped:
             model.labels = checkpoint.labels
             if checkpoint.thresholds:

@@ -1,5 +1,6 @@
 """Weights for images in networks for volumes and signals, and the other ways: what holds, and exactly where."""
 
+import dataclasses
 import functools
 import re
 
@@ -89,6 +90,11 @@ def test_kernels_keep_their_sum_and_come_back_from_more_dimensions(inflate, rank
         np.testing.assert_allclose(fitting.inflated(made, rank, None), kernel, rtol=1e-12)
 
 
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match=r'^inflate must be None, "repeat" or "centre"\. Received: inflate=True$'):
+        kd.load_weights(shared(2), file(2), inflate=True)
+
+
 @pytest.mark.parametrize(("given", "dimensions"), [(2, 3), (2, 1), (3, 2), (1, 3)])
 def test_nothing_is_inflated_that_nobody_asked_for(given, dimensions):
     model = shared(dimensions)
@@ -106,11 +112,21 @@ def test_nothing_is_inflated_that_nobody_asked_for(given, dimensions):
     assert kd.load_weights(model, file(given), inflate="repeat") == []
 
 
-def test_published_weights_are_told_apart_before_they_are_fetched(monkeypatch):
+def test_published_weights_are_told_apart_before_they_are_fetched_and_leave_preprocessing_to_volumes(monkeypatch):
+    row = dataclasses.replace(kd.weights_info("torchvision:densenet121"), classes=3, channels=1)
+    monkeypatch.setattr("keras_densenet.weights.files.catalogue.find", lambda *_: row)
     monkeypatch.setattr("keras_densenet.weights.files.fetch", None)
-    sentence = r"^'torchvision:densenet121' is for images, and this network for signals: inflate="
+    volumes = shared(3)
+    framing = volumes.framing
+    sentence = r"^'torchvision:densenet121' is for images, and this network for volumes: inflate="
     with pytest.raises(ValueError, match=sentence):
-        kd.DenseNet121(weights="torchvision:densenet121", input_shape=(None, 3))
+        kd.load_weights(volumes, "torchvision")
+    monkeypatch.setattr("keras_densenet.weights.files.fetch", lambda _: file(2))
+    assert kd.load_weights(volumes, "torchvision", inflate="centre") == []
+    assert (volumes.preprocessing, volumes.framing) == (None, framing)
+    images = shared(2)
+    kd.load_weights(images, "torchvision")
+    assert (images.preprocessing, images.framing.crop_pct) == ("torch", row.crop_pct)
 
 
 @pytest.mark.parametrize(("layout", "ending"), [("keras_densenet", ".weights.h5"), ("keras", ".h5"), ("monai", ".pt")])
