@@ -50,7 +50,8 @@ def _tell(source, network, found):
         "network": f"{name or 'none of the family'}, blocks {'-'.join(map(str, plan.blocks))}, k={plan.growth_rate}, "
         f"theta={plan.theta:.4g}, {plan.stem} stem",
         "classifier": f"{found.classifier!r}, {plan.classes} classes" if plan.classes else "none",
-        "channels": plan.input_shape[2],
+        "dimensions": plan.rank,
+        "channels": plan.input_shape[-1],
         "missing": found.missing,
         "left over": found.left_over,
     }
@@ -104,12 +105,16 @@ def _network_of(source, network, model, top):
 @command()
 def convert(
     source: Annotated[str, typer.Argument(help="A file of weights, a run's folder, or a name from `weights`.")],
-    out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors or .pth.")],
+    out: Annotated[pathlib.Path, typer.Option(help="File to write: .weights.h5, .h5, .safetensors, .pth or .pt.")],
     model: Annotated[str | None, typer.Option(help="A name from `models`. Default: read off the source.")] = None,
-    layout: Annotated[str, typer.Option(help="keras_densenet, torchvision or keras.")] = "keras_densenet",
+    layout: Annotated[str, typer.Option(help="keras_densenet, torchvision, monai or keras.")] = "keras_densenet",
     classes: Annotated[int | None, typer.Option(help="Of the source's classifier. Default: read off it.")] = None,
     network: Annotated[str | None, typer.Option(help="Which of several networks in the source.")] = None,
     top: Annotated[bool, typer.Option(help="Whether to convert the classifier.")] = True,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Of the inputs of what is written. Default: the source's.")
+    ] = None,
+    inflate: Annotated[str, typer.Option(help="How kernels get more dimensions: centre or repeat.")] = "centre",
 ):
     """Turn weights of Keras, torchvision, timm, MONAI or keras-hub into this package's, or into theirs.
 
@@ -123,10 +128,12 @@ def convert(
         arguments = {**variant(model), **{key: arguments[key] for key in _OWN if key in arguments}}
     if classes is not None and top:
         arguments["classes"] = classes
+    if dimensions is not None:
+        arguments["input_shape"] = (*[None] * dimensions, (arguments["input_shape"] or (3,))[-1])
     with console.status("building the network ..."):
         built = kd.DenseNet(**arguments)
     with console.status("converting ..."):
-        kd.load_weights(built, source, network=network)
+        kd.load_weights(built, source, network=network, inflate=inflate)
         kd.save_weights(built, out, layout)
     what = f"with {built.architecture.classes} classes" if built.architecture.classes else "without classifier"
     console.print(f"{source} is now {out} in the layout of {layout}, {what}")

@@ -53,10 +53,10 @@ def DenseNet(
         dropout_rate: dropout after every convolution but the stem's; the paper has 0.2 where it does not augment.
         include_top: whether to end in global average pooling and a classifier.
         weights: None (random), or what `load_weights` takes: "imagenet", another name from `list_weights()`, or the
-            path of a file of this package, keras.applications, torchvision or timm. With published weights `classes`
-            other than theirs make a new classifier, which one line of the log says; otherwise their channels, classes
-            and activation stand for the defaults. Weights whose preprocessing has no name ("torchxrayvision:all")
-            get a `Preprocess` in front, unless there is an `input_tensor`.
+            path of a file of this package, keras.applications, torchvision, timm or MONAI. With published weights
+            `classes` other than theirs make a new classifier, which one line of the log says; otherwise their channels,
+            classes and activation stand for the defaults. Weights whose preprocessing has no name
+            ("torchxrayvision:all") get a `Preprocess` in front, unless there is an `input_tensor`.
         input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image; or one of signals `(batch,
             length, channels)` or volumes `(batch, depth, height, width, channels)`.
         input_shape: `(height, width, channels)` of the image, `(length, channels)` of a signal or `(depth, height,

@@ -53,7 +53,7 @@ def write(path, tensors):
     """Writes `{name: array}` in the format that the path's ending names; a file is whole or not there at all.
 
     Args:
-        path: ends in `.safetensors`, `.pth`, `.weights.h5` (Keras 3) or `.h5` (the legacy format).
+        path: ends in `.safetensors`, `.pth`, `.pt`, `.weights.h5` (Keras 3) or `.h5` (the legacy format).
         tensors: in the order of the network.
 
     Raises:
@@ -139,4 +139,5 @@ _WRITERS = {
     ".weights.h5": hdf5.write_keras3,
     ".safetensors": _write_safetensors,
     ".pth": pytorch.write,
+    ".pt": pytorch.write,
 }

@@ -11,12 +11,12 @@ from keras_densenet.files import written_beside
 from keras_densenet.layers.folded import Folded
 from keras_densenet.models.decisions import Decisions
 from keras_densenet.types import Path
-from keras_densenet.weights import catalogue, containers, hdf5, layouts, networks
+from keras_densenet.weights import catalogue, containers, fitting, hdf5, layouts, networks
 from keras_densenet.weights.download import fetch
 
 _ENDINGS = {
     layouts.OURS: (".weights.h5",),
-    "torchvision": (".safetensors", ".pth"),
+    **dict.fromkeys(("torchvision", "monai"), (".safetensors", ".pth", ".pt")),
     "keras": (".weights.h5", ".h5"),
 }
 
@@ -27,6 +27,7 @@ def load_weights(
     skip_mismatch: bool = False,
     network: str | None = None,
     adapt_channels: bool = False,
+    inflate: str | None = None,
 ) -> list[str]:
     """Loads published weights or a file into a DenseNet; nothing is assigned unless everything fits.
 
@@ -40,13 +41,18 @@ def load_weights(
         model: a `DenseNetModel`.
         source: "imagenet" (the published weights of highest accuracy), a name from `list_weights()`, its first part
             ("keras-applications", "timm", "torchvision"), or the path of a file: `.weights.h5` or `.keras` of this
-            package, `.h5` or `.weights.h5` of keras.applications, `.safetensors` or `.pth` of torchvision, timm or
-            MONAI, or the folder of a run or of a keras-hub preset.
+            package, `.h5` or `.weights.h5` of keras.applications, `.safetensors`, `.pth` or `.pt` of torchvision, timm
+            or MONAI, or the folder of a run or of a keras-hub preset.
         skip_mismatch: whether to leave out the classifier where it has another shape or is not there.
         network: which of several networks in one file: the name of an inner model, or what the names of its tensors
             begin with there. An error lists them. Default: the only one.
         adapt_channels: whether to make the stem's kernel from one for another number of channels, as timm does: those
             for one channel are the sum, others the source's in turns, scaled to the same total.
+        inflate: how to make kernels from those for inputs of another number of dimensions; axes come and go in front.
+            With "centre" a kernel becomes the middle slice of the new one, among zeros: a volume of equal slices gives
+            what the slice gave. With "repeat" it becomes every slice, divided by their number: the same away from the
+            first and last slice, near which zeros beyond these count. Either way back a kernel is summed: a signal
+            gives what an image gave that had it in every row, away from the first and last row.
 
     Returns:
         The names of the model's weights that were left out, a list.
@@ -72,21 +78,23 @@ def load_weights(
     if checkpoint := catalogue.find(path, plan):
         if plan.classes and not skip_mismatch:
             _check_classes(plan.classes, checkpoint.classes if checkpoint.include_top else None, checkpoint.name)
-        channels = plan.input_shape[2]
-        if not _can_serve(checkpoint.channels, channels, adapt_channels):
-            raise ValueError(
-                f"{checkpoint.name!r} is for images of other channels; {_adapting(checkpoint.channels, channels)}"
-            )
+        fitting.check_dimensions(2, plan.rank, inflate, checkpoint.name)
+        channels = plan.input_shape[-1]
+        if not fitting.can_serve(checkpoint.channels, channels, adapt_channels):
+            what_to_do = fitting.adapting(checkpoint.channels, channels)
+            raise ValueError(f"{checkpoint.name!r} is for images of other channels; {what_to_do}")
         path = fetch(checkpoint)
     with containers.opened(path) as stored:
         found = networks.find(stored, path, network)
-        values, skipped = _read(found, plan, variables, path, skip_mismatch, adapt_channels)
+        values, skipped = _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate)
     if found.layout != layouts.OURS:
         values = layouts.share_statistics(values, layouts.LAYOUTS[found.layout].epsilon, _epsilon(model))
     if checkpoint:
-        model.preprocessing, known = checkpoint.preprocessing, model.framing
-        crop_pct, interpolation = checkpoint.crop_pct or known.crop_pct, checkpoint.interpolation or known.interpolation
-        model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
+        if plan.rank == 2:  # what becomes of an image's pixels says nothing of voxels
+            model.preprocessing, known = checkpoint.preprocessing, model.framing
+            crop_pct = checkpoint.crop_pct or known.crop_pct
+            interpolation = checkpoint.interpolation or known.interpolation
+            model.framing = dataclasses.replace(known, crop_pct=crop_pct, interpolation=interpolation)
         if plan.classes and checkpoint.labels and not skipped:
             model.labels = checkpoint.labels
             if checkpoint.thresholds:
@@ -104,8 +112,9 @@ def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> 
     Args:
         model: a `DenseNetModel`.
         path: of the file; one that is there is replaced.
-        layout: "keras_densenet" (`.weights.h5`), "torchvision" (`.safetensors` or `.pth`; torchvision and timm load it
-            strictly) or "keras" (`.h5` or `.weights.h5`; `keras.applications` loads it into its networks).
+        layout: "keras_densenet" (`.weights.h5`), "torchvision" or "monai" (`.safetensors`, `.pth` or `.pt`; torchvision
+            and timm, or MONAI, load it strictly) or "keras" (`.h5` or `.weights.h5`; `keras.applications` loads it into
+            its networks).
 
     Raises:
         ImportError: if an optional library is needed; says which.
@@ -216,7 +225,7 @@ def _check_finite(values):
         raise ValueError(f"Weights must be finite numbers, in float32 too. Received: {', '.join(wrong[:3])}")
 
 
-def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
+def _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate):
     """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
     theirs, names, values, skipped = layouts.LAYOUTS[found.layout], found.names(plan), {}, []
     if plan.classes and len(found.readers) > 1 and not found.classifier:
@@ -227,49 +236,31 @@ def _read(found, plan, variables, path, skip_mismatch, adapt_channels):
         )
     if plan.classes and found.classes is not None and not skip_mismatch:
         _check_classes(plan.classes, found.classes, path)
+    dimensions = found.dimensions or plan.rank
+    fitting.check_dimensions(dimensions, plan.rank, inflate, path)
     for there, here in names.items():
         owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
-        tensor, shape = found.tensors.get(there), tuple(variables[owner].shape)
+        tensor, rank = found.tensors.get(there), len(variables[owner].shape)
+        shape = fitting.shape_in(dimensions, tuple(variables[owner].shape))
         stored = None if tensor is None else tuple(tensor.shape)
-        others = here == "stem/conv_kernel" and stored is not None and _channels(theirs, stored, shape)
-        if stored == theirs.shape(shape) or (others and _can_serve(others, shape[2], adapt_channels)):
+        others = None
+        if here == "stem/conv_kernel" and stored is not None:
+            others = fitting.stem_channels(theirs.shape_here(stored), shape)
+        if stored == theirs.shape(shape) or (others and fitting.can_serve(others, shape[-2], adapt_channels)):
             array = theirs.here(_checked(tensor, there, here, path))
-            values[here] = _for_channels(array, shape[2]) if others else array
+            values[here] = fitting.inflated(fitting.for_channels(array, shape[-2]) if others else array, rank, inflate)
         elif skip_mismatch and here.startswith("classifier/"):
             skipped.append(here)
         else:
             raise ValueError(
                 f"{path!r} holds the weights of another network: this one needs {there} of shape "
-                f"{theirs.shape(shape)}. Received: {stored or 'no such tensor'}"
-                + (f"; {_adapting(others, shape[2])}" if others else "")
+                f"{theirs.shape(shape)}. Received: {'no such tensor' if stored is None else stored}"
+                + (f"; {fitting.adapting(others, shape[-2])}" if others else "")
             )
     left = set(found.backbone.values()) | ({*found.left_over(names)} if plan.classes and not skipped else set())
     if extra := [name for name in found.tensors if name in left - names.keys()]:
         raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
     return values, skipped
-
-
-def _channels(theirs, stored, shape):
-    """The channels of a stem's kernel that is like ours but for these; None if it is not."""
-    here = theirs.shape_here(stored)
-    alike = len(here) == 4 and here[2] != shape[2] and (*here[:2], here[3]) == (*shape[:2], shape[3])
-    return here[2] if alike else None
-
-
-def _can_serve(given, channels, adapt_channels):
-    return adapt_channels or given == channels or (given, channels) == (3, 1)
-
-
-def _adapting(given, channels):
-    return f"adapt_channels=True of load_weights makes its {given} channels {channels}"
-
-
-def _for_channels(kernel, channels):
-    """A stem's kernel for another number of channels. Source: timm, `adapt_input_conv`, there from three."""
-    if channels == 1:
-        return kernel.sum(2, keepdims=True)
-    given = kernel.shape[2]
-    return np.take(kernel, np.arange(channels) % given, 2) * (given / channels)
 
 
 def _check_classes(classes, found, source):

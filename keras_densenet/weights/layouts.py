@@ -6,6 +6,7 @@ here, foreign layouts have `layer1_norm1_moving_mean`, `layer2_norm1_moving_mean
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,57 +20,67 @@ class Layout(NamedTuple):
     Attributes:
         part: index into what `_parts` yields: the name of a convolution, normalisation or classifier.
         conv, norm, dense: endings of its tensors' names.
-        axes: the order of our axes in its tensors, by their number.
+        axes: gives, for a number of axes, the order of ours in its tensors.
         epsilon: of its batch normalisation.
         spellings: pairs of a pattern and what stands in its place in some of its files, any of them or several at once.
+        renamed: such pairs for names that are another layout's but for these, in all of its files.
     """
 
     part: int
     conv: tuple
     norm: tuple
     dense: tuple
-    axes: dict
+    axes: Callable[[int], tuple[int, ...]]
     epsilon: float
     spellings: tuple = ()
+    renamed: tuple = ()
 
     def shape(self, shape):
         """The shape there of a tensor that has this shape here."""
-        return tuple(shape[axis] for axis in self._axes(len(shape)))
+        return tuple(shape[axis] for axis in self.axes(len(shape)))
 
     def there(self, array):
         """An array of ours with the axes in their order."""
-        return array.transpose(self._axes(array.ndim))
+        return array.transpose(self.axes(array.ndim))
 
     def here(self, array):
         """The way back from `there`."""
-        return array.transpose(np.argsort(self._axes(array.ndim)))
+        return array.transpose(np.argsort(self.axes(array.ndim)))
 
     def shape_here(self, shape):
         """The way back from `shape`."""
-        return tuple(shape[axis] for axis in np.argsort(self._axes(len(shape))))
-
-    def _axes(self, rank):
-        return self.axes.get(rank, tuple(range(rank)))
+        return tuple(shape[axis] for axis in np.argsort(self.axes(len(shape))))
 
 
 OURS = "keras_densenet"
 _CLASSIFIER = "classifier", "classifier", "predictions", "predictions"
 _TORCH_NORM = (".weight", ".bias", ".running_mean", ".running_var")
-_TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 _TORCH_SPELLINGS = (
     (r"^features\.", ""),  # what is left of a network whose `features` alone were taken
-    (r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2"),  # torchvision before 0.2.2: norm.1
-    (r"(denselayer\d+)\.", r"\1.layers."),  # MONAI
+    (r"(denselayer\d+\.(?:layers\.)?(?:norm|conv))(\d)", r"\1.\2"),  # torchvision before 0.2.2: norm.1
 )
+_MONAI = ((r"(denselayer\d+)\.", r"\1.layers."), ("^classifier$", "class_layers.out"))
+_OUR_NORM = ("_gamma", "_beta", "_moving_mean", "_moving_variance")
 _KERAS_NORM = ("/gamma", "/beta", "/moving_mean", "/moving_variance")
-_KERAS = Layout(3, ("/kernel",), _KERAS_NORM, ("/kernel", "/bias"), {}, 1.001e-5)
 _KERAS_SPELLINGS = ((r"^conv1_", "conv1/"),)  # keras.applications before Keras 3, inside another model
 
+
+def _as_here(rank):
+    return tuple(range(rank))
+
+
+def _output_first(rank):
+    """PyTorch's: outputs, inputs, then a kernel's sizes."""
+    return (*reversed(range(max(rank - 2, 0), rank)), *range(rank - 2))
+
+
+_TORCH = Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _output_first, 1e-5, _TORCH_SPELLINGS)
+_KERAS = Layout(3, ("/kernel",), _KERAS_NORM, ("/kernel", "/bias"), _as_here, 1.001e-5)
+
 LAYOUTS = {
-    OURS: Layout(
-        0, ("_kernel",), ("_gamma", "_beta", "_moving_mean", "_moving_variance"), ("/kernel", "/bias"), {}, 1e-5
-    ),
-    "torchvision": Layout(1, (".weight",), _TORCH_NORM, (".weight", ".bias"), _TORCH_AXES, 1e-5, _TORCH_SPELLINGS),
+    OURS: Layout(0, ("_kernel",), _OUR_NORM, ("/kernel", "/bias"), _as_here, 1e-5),
+    "torchvision": _TORCH,
+    "monai": _TORCH._replace(renamed=_MONAI),
     "keras": _KERAS._replace(part=2, spellings=_KERAS_SPELLINGS),
     "keras-hub": _KERAS,
 }
@@ -97,7 +108,8 @@ def _named(parts, layout):
     theirs, ours, found = LAYOUTS[layout], LAYOUTS[OURS], {}
     for kind, *part in parts:
         endings = zip(getattr(theirs, kind), getattr(ours, kind), strict=True)
-        found.update({part[theirs.part] + there: part[0] + here for there, here in endings})
+        name = spelled(part[theirs.part], theirs.renamed)
+        found.update({name + there: part[0] + here for there, here in endings})
     return {shared_name(name): shared_name(name) for name in found} if layout == OURS else found
 
 
@@ -108,7 +120,8 @@ def shared_name(name):
 
 def classifier_name(layout):
     """What a layout calls the classifier, which has any name in its files."""
-    return _CLASSIFIER[LAYOUTS[layout].part]
+    theirs = LAYOUTS[layout]
+    return spelled(_CLASSIFIER[theirs.part], theirs.renamed)
 
 
 def spellings(layout):
@@ -118,7 +131,7 @@ def spellings(layout):
 
 
 def spelled(name, spelling):
-    """A name of a layout as some of its files have it."""
+    """A name of a layout as some of its files have it, or another layout."""
     for pattern, other in spelling:
         name = re.sub(pattern, other, name)
     return name

@@ -8,6 +8,7 @@ from typing import Any
 from keras_densenet.architecture import STEMS, Architecture, stem_convolutions, transition_channels
 from keras_densenet.weights import layouts
 
+_KERNELS = (3, 4, 5)  # axes of a convolution's kernel
 # Batches that torch has counted, thresholds of torchxrayvision for its outputs, what an optimizer remembers.
 _NOBODYS = re.compile(r"(^|\.)(num_batches_tracked|op_threshs)$|(^|\.)state\.\d+\.")
 
@@ -63,7 +64,7 @@ class Found:
     def classifier(self):
         """The one of its `readers`, or the one of them that has the usual name; None otherwise."""
         usual = layouts.classifier_name(self.layout)
-        named = [name for name in self.readers if re.split("[./]", name)[-1] == usual]
+        named = [name for name in self.readers if re.search(rf"(^|[./]){re.escape(usual)}$", name)]
         found = named or self.readers
         return found[0] if len(found) == 1 else None
 
@@ -71,6 +72,12 @@ class Found:
         """The shape, in the order of our axes, of a tensor by its name here; None where the file has none."""
         tensor = self.tensors.get(self.backbone.get(here))
         return None if tensor is None else layouts.LAYOUTS[self.layout].shape_here(tensor.shape)
+
+    @property
+    def dimensions(self):
+        """How many spatial dimensions its stem's kernel has; None where that is none of a convolution."""
+        shape = self.shape("stem/conv_kernel")
+        return len(shape) - 2 if len(shape) in _KERNELS else None
 
     @property
     def classes(self):
@@ -83,19 +90,19 @@ class Found:
     @property
     def architecture(self):
         """The `Architecture`, read off the names and shapes; raises ValueError where they are none of a DenseNet's."""
-        *_, channels, _ = self._needed("stem/conv_kernel")
+        *sizes, channels, _ = self._needed("stem/conv_kernel")
         suffix = stem_convolutions(self.plan.stem, channels, 2)[-1].suffix
         last = "conv2" if self.plan.bottleneck else "conv1"
-        transitions = [self._needed(f"transition{b}/conv_kernel")[2:] for b in range(1, len(self.plan.blocks))]
+        transitions = [self._needed(f"transition{b}/conv_kernel")[-2:] for b in range(1, len(self.plan.blocks))]
         return Architecture(
             blocks=self.plan.blocks,
-            growth_rate=self._needed(f"block1/layer1_{last}_kernel")[3],
+            growth_rate=self._needed(f"block1/layer1_{last}_kernel")[-1],
             bottleneck=self.plan.bottleneck,
             theta=_theta(transitions),
             stem=self.plan.stem,
-            stem_channels=self._needed(f"stem/conv{suffix}_kernel")[3],
+            stem_channels=self._needed(f"stem/conv{suffix}_kernel")[-1],
             classes=self.classes,
-            input_shape=(None, None, channels),
+            input_shape=(*[None] * len(sizes), channels),
         )
 
     def left_over(self, names):
@@ -115,7 +122,7 @@ class Found:
         ]
 
     def _needed(self, here):
-        if (shape := self.shape(here)) is None or len(shape) != 4:
+        if (shape := self.shape(here)) is None or len(shape) not in _KERNELS:
             raise ValueError(f"{self.backbone.get(here, here)} must be a convolution's kernel. Received: {shape}")
         return shape
 

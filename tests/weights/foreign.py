@@ -22,6 +22,13 @@ TORCH = os.environ.get("KERAS_DENSENET_TORCH_PYTHON") or (sys.executable if impo
 needs_torch = pytest.mark.skipif(not TORCH, reason="no torch here, and KERAS_DENSENET_TORCH_PYTHON names none")
 
 
+def skip_without_monai():
+    """Skips a test where the Python that has torch has no MONAI; finding that out starts it."""
+    script = "import importlib.util, sys; sys.exit(importlib.util.find_spec('monai') is None)"
+    if not TORCH or subprocess.run([TORCH, "-c", script], timeout=60).returncode:
+        pytest.skip("no torch and MONAI here, and KERAS_DENSENET_TORCH_PYTHON names no Python that has both")
+
+
 def ours(**others):
     """The network that the fixtures and `applications` and `hub` are, giving logits, for images of any size."""
     tiny = {"blocks": (2, 1), "growth_rate": 4, "stem": "imagenet", "classes": 5, "classifier_activation": None}
@@ -94,13 +101,13 @@ def difference(model, other, x):
 def fixture(name):
     """Inputs and outputs of a fixture."""
     with np.load(FIXTURES / f"{name}.npz") as arrays:
-        return arrays["images40"], arrays["logits40"]
+        return tuple(arrays.values())
 
 
 def run_torch(*arguments):
     """Runs `torch_networks.py` where torch is."""
     script = pathlib.Path(__file__).with_name("torch_networks.py")
-    subprocess.run([TORCH, script, *map(str, arguments)], check=True, timeout=280, capture_output=True)
+    subprocess.run([TORCH, script, *map(str, arguments)], check=True, timeout=600, capture_output=True)
 
 
 def one_sentence(error, path):

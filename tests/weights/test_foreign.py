@@ -188,7 +188,7 @@ def test_weights_of_a_keras_file_of_this_package_load(tmp_path):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(list(tiny.KINDS)), stem=st.sampled_from(list(tiny.STEMS)), seed=st.integers(0, 99))
-@pytest.mark.parametrize("layout", ["torchvision", "keras", "keras-hub"])
+@pytest.mark.parametrize("layout", ["torchvision", "monai", "keras", "keras-hub"])
 def test_statistics_are_shared_and_spread_without_changing_any_reader(layout, kind, stem, seed):
     """In float64, over variances from 0 to 100: every reader's affine map is what it was."""
     plan = kd.Architecture.plan(**tiny.arguments(kind, stem))
@@ -217,11 +217,11 @@ def test_statistics_are_shared_and_spread_without_changing_any_reader(layout, ki
 @pytest.mark.parametrize(
     ("path", "layout", "sentence"),
     [
-        ("a.h5", "onnx", "layout must be one of keras_densenet, torchvision, keras. Received: layout='onnx'"),
+        ("a.h5", "onnx", "layout must be one of keras_densenet, torchvision, monai, keras. Received: layout='onnx'"),
         (
             "a.h5",
             "torchvision",
-            r"path must end in \.safetensors or \.pth for layout='torchvision'\. Received: 'a\.h5'",
+            r"path must end in \.safetensors or \.pth or \.pt for layout='torchvision'\. Received: 'a\.h5'",
         ),
     ],
 )
