@@ -24,7 +24,10 @@ class Preprocess(keras.layers.Layer):
     Args:
         mode: the convention that the weights were trained with, for pixels in 0..255: "torch" (0..1, then ImageNet's
             mean and standard deviation), "caffe" (BGR, minus ImageNet's mean), "unit" (0..1). Or `{"mean": ...,
-            "std": ...}` of your own images, in the unit of their pixels, each a number or one for each channel.
+            "std": ...}` of your own images, in the unit of their pixels, each a number or one for each channel. "each",
+            for values of no certain unit, such as MRI's: every channel of every image gets mean 0 and standard
+            deviation 1. `{"low": ..., "high": ...}`, for a range, such as a window of CT: they become 0 and 1, and so
+            does what is outside.
         size: of the result in pixels, an int or `(height, width)`. None: no resize, no crop.
         crop_pct: the part of the resized image that the crop keeps, in (0, 1]; ImageNet's usual one is 0.875.
         interpolation: "bilinear" or "bicubic".
@@ -73,12 +76,13 @@ class Preprocess(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         pixels = tf.cast(inputs, tf.float64 if self.compute_dtype == "float64" else tf.float32)
+        is_single = len(pixels.shape) == 3
+        pixels = pixels[None] if is_single else pixels
         if self.size:
-            named = isinstance(self.mode, str)  # and so pixels are in 0..255
-            images = pixels if len(pixels.shape) == 4 else pixels[None]
-            images = ops.resize_and_crop(images, self.size, self.crop_pct, self.interpolation, saturate=named)
-            pixels = images if len(pixels.shape) == 4 else images[0]
-        return tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
+            in_bytes = self.mode in ("torch", "caffe", "unit")
+            pixels = ops.resize_and_crop(pixels, self.size, self.crop_pct, self.interpolation, saturate=in_bytes)
+        pixels = tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
+        return pixels[0] if is_single else pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         *batch, height, width, channels = input_shape

@@ -55,8 +55,8 @@ def _normalisation(network, split, recipe, weights):
     checkpoint = plan and find(weights, plan)
     if checkpoint and (recipe.normalise == "data" or not isinstance(checkpoint.preprocessing, str)):
         return checkpoint.preprocessing
-    if recipe.normalise != "data":
-        return recipe.normalise
+    if recipe.mode:
+        return recipe.mode
     mean, std = mean_and_std(split)
     same = std <= 1e-4 * (1 + np.abs(mean))  # up to rounding: a channel in which there is nothing stays so
     return {"mean": mean, "std": np.where(same, 1, std)}
