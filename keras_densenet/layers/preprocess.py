@@ -31,10 +31,11 @@ class Preprocess(keras.layers.Layer):
         size: of the result in pixels, an int or `(height, width)`. None: no resize, no crop.
         crop_pct: the part of the resized image that the crop keeps, in (0, 1]; ImageNet's usual one is 0.875.
         interpolation: "bilinear" or "bicubic".
+        dimensions: 1 of signals, 2 of images, 3 of volumes; resizing is for images. Default: 2, of five axes 3.
 
     Call arguments:
         inputs: raw pixels `(batch, height, width, channels)` or `(height, width, channels)`, of any integer or float
-            type.
+            type; signals have one size, volumes three.
 
     Returns:
         A tensor of the inputs' rank, in the layer's compute dtype.
@@ -54,6 +55,7 @@ class Preprocess(keras.layers.Layer):
         size: Size | None = None,
         crop_pct: float = 1.0,
         interpolation: str = "bilinear",
+        dimensions: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})  # 16-bit pixels overflow in float16
@@ -67,16 +69,24 @@ class Preprocess(keras.layers.Layer):
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
         ops.check_framing(crop_pct, interpolation)
+        if dimensions not in (None, 1, 2, 3) or (sides and dimensions not in (None, 2)):
+            raise ValueError(
+                "dimensions must be 1 (signals), 2 (images) or 3 (volumes), and 2 where images get a size. "
+                f"Received: dimensions={dimensions!r}, size={size!r}"
+            )
         self.mode = plain_mode(mode)
         self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
-        self.input_spec = keras.layers.InputSpec(min_ndim=3, max_ndim=4)
+        self.dimensions = dimensions
+        least = dimensions + 1 if dimensions else 3
+        most = least + 1 if dimensions or sides else 5
+        self.input_spec = keras.layers.InputSpec(min_ndim=least, max_ndim=most)
 
     def build(self, input_shape: Shape) -> None:
         ops.check_channels(self.mode, input_shape[-1])
 
     def call(self, inputs: Tensor) -> Tensor:
         pixels = tf.cast(inputs, tf.float64 if self.compute_dtype == "float64" else tf.float32)
-        is_single = len(pixels.shape) == 3
+        is_single = len(pixels.shape) == 1 + (self.dimensions or 2)
         pixels = pixels[None] if is_single else pixels
         if self.size:
             in_bytes = self.mode in ("torch", "caffe", "unit")
@@ -85,8 +95,8 @@ class Preprocess(keras.layers.Layer):
         return pixels[0] if is_single else pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        *batch, height, width, channels = input_shape
-        return (*batch, *(self.size or (height, width)), channels)
+        *others, channels = input_shape
+        return (*([*others[:-2], *self.size] if self.size else others), channels)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -95,6 +105,7 @@ class Preprocess(keras.layers.Layer):
             "size": self.size and list(self.size),
             "crop_pct": self.crop_pct,
             "interpolation": self.interpolation,
+            "dimensions": self.dimensions,
         }
 
 

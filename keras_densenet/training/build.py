@@ -33,7 +33,7 @@ def build(network, splits, recipe, updates, task, weights=None, freeze=None, con
     mode = _normalisation(network, splits.train, recipe, weights)
     with dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
-        normalise = Preprocess(mode, name="preprocess")
+        normalise = Preprocess(mode, dimensions=len(image.shape) - 2, name="preprocess")
         classes, ending = len(splits.labels), {"classifier_activation": task.activation} if task.many else {}
         if weights is None:
             model = constructor(**network, input_tensor=normalise(image), classes=classes, **ending)
