@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_densenet.types import ImageShape
+from keras_densenet.types import InputShape
 
 STEMS = {"imagenet": (7,), "deep": (3, 3, 3), "cifar": (3,)}
 """The sizes of each stem's kernels. A CIFAR stem is a bare convolution; behind all others stand BN, ReLU and a pool."""
@@ -26,8 +26,8 @@ class StemConvolution(NamedTuple):
 class Stage:
     """One row of the paper's Table 1.
 
-    `kind` is "stem", "pool", "block", "transition" or "head"; `height` and `width` are the output's size in pixels
-    (None where the image size is unknown).
+    `kind` is "stem", "pool", "block", "transition" or "head"; `size` is the output's in pixels, such as `(height,
+    width)`, with None for what is unknown of the image's.
     """
 
     name: str
@@ -35,8 +35,7 @@ class Stage:
     in_channels: int
     out_channels: int
     layers: int
-    height: int | None
-    width: int | None
+    size: tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,8 @@ class Architecture:
         stem_channels: the stem's channels. Default: 2k, and 16 for a CIFAR network that is not -BC (section 4.2).
         dropout_rate: dropout after every convolution but the stem's.
         classes: classifier outputs, or None for a network without one.
-        input_shape: `(height, width, channels)`; height and width may be None.
+        input_shape: `(height, width, channels)`, of a signal `(length, channels)`, of a volume `(depth, height, width,
+            channels)`: the network has as many dimensions. Sizes may be None.
         stem_pool: what follows the stem, unless that is CIFAR's: "max" (3x3/2 max-pool) or "blur" (3x3 max-pool, then a
             3x3/2 binomial filter, against aliasing).
 
@@ -73,7 +73,7 @@ class Architecture:
     stem_channels: int | None = None
     dropout_rate: float = 0.0
     classes: int | None = 1000
-    input_shape: ImageShape = (224, 224, 3)
+    input_shape: InputShape = (224, 224, 3)
     stem_pool: str = "max"
 
     def __post_init__(self):
@@ -103,17 +103,20 @@ class Architecture:
 
     def _check_input_shape(self):
         shape = self.input_shape
-        if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-            raise ValueError(f"input_shape must be (height, width, channels). Received: input_shape={shape!r}")
+        if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3, 4):
+            raise ValueError(
+                "input_shape must be (height, width, channels), of a signal (length, channels), of a volume (depth, "
+                f"height, width, channels). Received: input_shape={shape!r}"
+            )
         object.__setattr__(self, "input_shape", tuple(shape))
-        if not _is_count(shape[2]):
+        if not _is_count(shape[-1]):
             raise ValueError(
                 f"input_shape must end in the number of channels, a whole number >= 1. Received: input_shape={shape!r}"
             )
-        if any(size is not None and (not _is_count(size) or size < self.stride) for size in shape[:2]):
+        if any(size is not None and (not _is_count(size) or size < self.stride) for size in shape[:-1]):
             raise ValueError(
-                f"input_shape must be at least {self.stride}x{self.stride} pixels, the network's total stride "
-                f"(or None for any size). Received: input_shape={tuple(shape)}"
+                f"input_shape must be at least {by([self.stride] * self.rank)} {image_words(self.rank)[1]}, the "
+                f"network's total stride (or None for any size). Received: input_shape={tuple(shape)}"
             )
 
     @classmethod
@@ -125,7 +128,7 @@ class Architecture:
         stem: str | None = None,
         include_top: bool = True,
         classes: int = 1000,
-        input_shape: ImageShape | None = None,
+        input_shape: InputShape | None = None,
         growth_rate: int = 12,
         **rest: Any,
     ) -> "Architecture":
@@ -148,6 +151,11 @@ class Architecture:
             **rest,
         )
 
+    @property
+    def rank(self) -> int:
+        """How many dimensions the input has but its channels: 1 of a signal, 2 of an image, 3 of a volume."""
+        return len(self.input_shape) - 1
+
     @functools.cached_property
     def stride(self) -> int:
         """The network's total stride: 32 for four blocks behind an ImageNet stem, 4 for three behind the CIFAR one."""
@@ -156,28 +164,37 @@ class Architecture:
     @functools.cached_property
     def stages(self) -> list[Stage]:
         """The network as a list of `Stage`, in the paper's order."""
-        height, width, image_channels = self.input_shape
+        *size, image_channels = self.input_shape
         channels: Any = self.stem_channels
         found: list[Stage] = []
 
-        def add(name, kind, before, after, layers=1, resize=lambda size: size):
-            nonlocal height, width, channels
-            height, width = (None if size is None else resize(size) for size in (height, width))
-            channels = after
-            found.append(Stage(name, kind, before, after, layers, height, width))
+        def add(name, kind, before, after, layers=1, resize=lambda length: length):
+            nonlocal size, channels
+            size, channels = [None if length is None else resize(length) for length in size], after
+            found.append(Stage(name, kind, before, after, layers, tuple(size)))
 
         if self.stem == "cifar":
             add("stem", "stem", image_channels, channels)
         else:
-            add("stem", "stem", image_channels, channels, resize=lambda size: (size - 1) // 2 + 1)
-            add("stem_pool", "pool", channels, channels, resize=lambda size: (size - 1) // 2 + 1)
+            add("stem", "stem", image_channels, channels, resize=lambda length: (length - 1) // 2 + 1)
+            add("stem_pool", "pool", channels, channels, resize=lambda length: (length - 1) // 2 + 1)
         for index, layers in enumerate(self.blocks, 1):
             add(f"block{index}", "block", channels, channels + layers * self.growth_rate, layers)
             if index < len(self.blocks):
                 kept = transition_channels(self.theta, channels)
-                add(f"transition{index}", "transition", channels, kept, resize=lambda size: size // 2)
+                add(f"transition{index}", "transition", channels, kept, resize=lambda length: length // 2)
         add("head", "head", channels, channels)
         return found
+
+
+def by(sizes):
+    """Sizes as they are written: "7x7"."""
+    return "x".join(map(str, sizes))
+
+
+def image_words(rank):
+    """What an input of so many dimensions is called, and what it is made of."""
+    return {1: ("signal", "steps"), 2: ("image", "pixels"), 3: ("volume", "voxels")}[rank]
 
 
 def stem_convolutions(stem, in_channels, out_channels):

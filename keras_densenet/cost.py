@@ -1,12 +1,13 @@
 """What a DenseNet costs, in closed form, without building it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from keras_densenet.architecture import Architecture, Stage, check_count, stem_convolutions
 from keras_densenet.family import variant
-from keras_densenet.types import ImageShape
+from keras_densenet.types import InputShape
 
 
 class Planned(Protocol):
@@ -121,13 +122,14 @@ class Cost:
         return [getattr(stage, name) for stage in self.stages]
 
 
-def cost(network: Network, input_shape: ImageShape | None = None) -> Cost:
+def cost(network: Network, input_shape: InputShape | None = None) -> Cost:
     """Computes what a network costs, in well under a millisecond.
 
     Args:
         network: a name from `list_models()`, a dict of `DenseNet` arguments, an `Architecture`, or a built
             `DenseNetModel`.
-        input_shape: `(height, width, channels)` of the image, to count for another than the network's own.
+        input_shape: `(height, width, channels)` of the image, or that of a signal or volume, to count for another than
+            the network's own.
 
     Returns:
         A `Cost`.
@@ -143,18 +145,22 @@ def cost(network: Network, input_shape: ImageShape | None = None) -> Cost:
     plan = architecture_of(network)
     if input_shape is not None:
         plan = dataclasses.replace(plan, input_shape=input_shape)
-    height, width, channels = plan.input_shape
-    found, before = [], (height, width)
+    *size, channels = plan.input_shape
+    found, before = [], _pixels(size)
     for stage in plan.stages:
-        after = (stage.height, stage.width)
-        pixels = [0 if h is None or w is None else h * w for h, w in (before, after)]
-        found.append(StageCost(stage, *_COSTS[stage.kind](stage, plan, *pixels)))
+        after = _pixels(stage.size)
+        found.append(StageCost(stage, *_COSTS[stage.kind](stage, plan, before or 0, after or 0)))
         before = after
     if plan.classes:
-        stage = Stage("classifier", "classifier", found[-1].stage.out_channels, plan.classes, 1, 1, 1)
+        stage = Stage("classifier", "classifier", found[-1].stage.out_channels, plan.classes, 1, (1,) * plan.rank)
         products = stage.in_channels * plan.classes
         found.append(StageCost(stage, products + plan.classes, products, products, 0, stage.in_channels + plan.classes))
-    return Cost(tuple(found), None if height is None or width is None else height * width * channels)
+    image = _pixels(size)
+    return Cost(tuple(found), image and image * channels)
+
+
+def _pixels(size):
+    return None if None in size else math.prod(size)
 
 
 def architecture_of(network: Network) -> Architecture:
@@ -182,7 +188,7 @@ def architecture_of(network: Network) -> Architecture:
 
 def _stem(stage, plan, p, q):
     convolutions = stem_convolutions(plan.stem, stage.in_channels, stage.out_channels)
-    kernels = sum(c.size**2 * c.in_channels * c.out_channels for c in convolutions)
+    kernels = sum(c.size**plan.rank * c.in_channels * c.out_channels for c in convolutions)
     made = sum(c.out_channels for c in convolutions)
     live = p * stage.in_channels + q * made
     if plan.stem == "cifar":  # what the bare convolution makes is x_0 of the block
@@ -200,7 +206,8 @@ def _block(stage, plan, p, q):
     n, k = stage.layers, plan.growth_rate
     read = n * stage.in_channels + k * n * (n - 1) // 2  # channels that all layers together read
     width = 4 * k if plan.bottleneck else 0
-    kernels = read * width + n * 9 * width * k if plan.bottleneck else 9 * read * k
+    window = 3**plan.rank
+    kernels = read * width + n * window * width * k if plan.bottleneck else window * read * k
     features = stage.out_channels
     parameters = kernels + 2 * read + 2 * n * width
     return parameters, q * kernels, q * kernels, q * (features + n * width), q * (features + width)

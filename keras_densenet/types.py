@@ -12,6 +12,8 @@ Shape = tuple[int | None, ...]
 """Of a tensor, with the batch in front; None is unknown."""
 ImageShape = tuple[int | None, int | None, int]
 """`(height, width, channels)`; None is any."""
+InputShape = tuple[int | None, ...]
+"""Of an image as above, of a signal `(length, channels)` or of a volume `(depth, height, width, channels)`."""
 Size = int | Sequence[int]
 """Of an image in pixels: its side, or `(height, width)`."""
 Mode = str | Mapping[str, Any]

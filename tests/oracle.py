@@ -4,6 +4,8 @@ Every reader normalises the concatenation of all features before it with a Batch
 convolutions stand where the paper has them, and the transition convolves before it pools.
 """
 
+import functools
+import math
 import re
 
 import keras
@@ -143,8 +145,29 @@ def _norm_relu(x, layer, name):
 
 def _convolve(x, layer, name, filters, size, strides=1, padding="same"):
     name = f"{layer.name}_{name}"
-    convolve = plain.Conv2D(filters, size, strides, padding, use_bias=False, name=name, **_options(layer))
-    return convolve(x)
+    kind = _of_rank("Conv", x)
+    return kind(filters, size, strides, padding, use_bias=False, name=name, **_options(layer))(x)
+
+
+def _of_rank(name, x):
+    """Keras' layer of that name for signals, images or volumes."""
+    return getattr(plain, f"{name}{len(x.shape) - 2}D")
+
+
+def _pool(name, x, layer, size, stride):
+    """Keras' pool; of a volume first within its planes, then along the depth: for float64 TensorFlow has no other."""
+    options = {"dtype": layer.dtype_policy}
+    if len(x.shape) < 5:
+        return _of_rank(name, x)(size, stride, **options)(x)
+    x = plain.TimeDistributed(getattr(plain, f"{name}2D")(size, stride, **options), **options)(x)
+    depth, *plane = x.shape[1:]
+    x = plain.Reshape((depth, math.prod(plane)), **options)(x)
+    x = getattr(plain, f"{name}1D")(size, stride, **options)(x)
+    return plain.Reshape((-1, *plane), **options)(x)
+
+
+def _pad(x, layer, pixels):
+    return _of_rank("ZeroPadding", x)(pixels, dtype=layer.dtype_policy)(x)
 
 
 def _drop(x, layer):
@@ -166,32 +189,34 @@ def _dense_block(layer, x):
 def _transition(layer, x):
     kept = int(np.floor(layer.theta * x.shape[-1]))
     x = _drop(_convolve(_norm_relu(x, layer, "norm"), layer, "conv", kept, 1), layer)
-    return plain.AveragePooling2D(2, dtype=layer.dtype_policy)(x)
+    return _pool("AveragePooling", x, layer, 2, 2)
 
 
 def _imagenet_stem(layer, x):
-    x = plain.ZeroPadding2D(3, dtype=layer.dtype_policy)(x)
+    x = _pad(x, layer, 3)
     return _norm_relu(_convolve(x, layer, "conv", layer.filters, 7, 2, "valid"), layer, "norm")
 
 
 def _deep_stem(layer, x):
-    x = plain.ZeroPadding2D(1, dtype=layer.dtype_policy)(x)
+    x = _pad(x, layer, 1)
     x = _norm_relu(_convolve(x, layer, "conv", layer.filters // 2, 3, 2, "valid"), layer, "norm")
     x = _norm_relu(_convolve(x, layer, "conv2", layer.filters // 2, 3), layer, "norm2")
     return _norm_relu(_convolve(x, layer, "conv3", layer.filters, 3), layer, "norm3")
 
 
 def _stem_pool(layer, x, stride=2):
-    x = plain.ZeroPadding2D(1, dtype=layer.dtype_policy)(x)
-    return plain.MaxPooling2D(3, stride, dtype=layer.dtype_policy)(x)
+    x = _pad(x, layer, 1)
+    return _pool("MaxPooling", x, layer, 3, stride)
 
 
 def _blur_pool(layer, x):
     """Each channel convolved with the binomial filter, behind one mirrored pixel on every side."""
     x = _stem_pool(layer, x, 1)
-    filters = np.outer([1, 2, 1], [1, 2, 1])[:, :, None, None] / 16 * np.ones((x.shape[-1], 1))
-    x = keras.ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "reflect")
-    return keras.ops.depthwise_conv(x, filters.astype(layer.compute_dtype), 2, "valid")
+    rank = len(x.shape) - 2
+    filters = functools.reduce(np.multiply.outer, [np.array([1, 2, 1]) / 4] * rank)[..., None, None]
+    x = keras.ops.pad(x, [[0, 0], *[[1, 1]] * rank, [0, 0]], "reflect")
+    kernel = (filters * np.eye(x.shape[-1])).astype(layer.compute_dtype)
+    return keras.ops.conv(x, kernel, 2, "valid", data_format="channels_last")
 
 
 _PLAIN = {

@@ -73,8 +73,9 @@ def test_blocks_or_depth_has_to_be_given_and_not_both(given):
         ({"stem_channels": 0}, r"stem_channels must be a whole number >= 1\. Received: stem_channels=0"),
         ({"classes": 0}, r"classes must be a whole number >= 1\. Received: classes=0"),
         ({"classes": 2.5}, r"classes must be a whole number >= 1\. Received: classes=2.5"),
-        ({"input_shape": (8, 8)}, r"input_shape must be \(height, width, channels\)\. Received: input_shape=\(8, 8\)"),
-        ({"input_shape": 8}, r"input_shape must be \(height, width, channels\)\. Received: input_shape=8"),
+        ({"input_shape": (8,)}, r"input_shape must be \(height, width, channels\), .*\. Received: input_shape=\(8,\)"),
+        ({"input_shape": (8,) * 5}, r"input_shape must be \(height, .*\. Received: input_shape=\(8, 8, 8, 8, 8\)"),
+        ({"input_shape": 8}, r"input_shape must be \(height, width, channels\), .*\. Received: input_shape=8"),
         ({"input_shape": (8, 8, None)}, r"input_shape must end in .*channels.* Received: input_shape=\(8, 8, None\)"),
         ({"input_shape": (8.0, 8, 3)}, r"input_shape must be .* Received: input_shape=\(8.0, 8, 3\)"),
     ],
@@ -117,7 +118,7 @@ def test_stem_and_image_size_follow_from_what_was_given():
 
 def test_stages_are_the_rows_of_the_papers_table():
     found = plan(stem="imagenet", blocks=(6, 12, 24, 16), growth_rate=32, input_shape=(224, 192, 3)).stages
-    assert [(stage.name, stage.out_channels, stage.height, stage.width) for stage in found] == [
+    assert [(stage.name, stage.out_channels, *stage.size) for stage in found] == [
         ("stem", 64, 112, 96),
         ("stem_pool", 64, 56, 48),
         ("block1", 256, 56, 48),

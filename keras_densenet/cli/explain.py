@@ -8,6 +8,7 @@ import typer
 import keras_densenet as kd
 from keras_densenet import data, models, training
 from keras_densenet import explain as views
+from keras_densenet.architecture import by
 from keras_densenet.cli.common import (
     DataDir,
     Model,
@@ -203,7 +204,7 @@ def describe(
     for row in rows:
         channels = f"{row.in_channels} -> {row.out_channels}"
         share = [] if row.share is None else [f"{row.share:.1%}"]
-        size, macs = f"{row.height}x{row.width}", f"{row.macs / 1e6:,.1f}"
+        size, macs = by(row.size), f"{row.macs / 1e6:,.1f}"
         table.add_row(row.name, size, row.layers, channels, f"{row.parameters:,}", macs, *share)
     totals = f"{sum(row.parameters for row in rows):,}", f"{sum(row.macs for row in rows) / 1e6:,.1f}"
     table.add_row("total", "", "", "", *totals, *([] if seconds is None else [f"{sum(seconds) * 1e3:.0f} ms"]))

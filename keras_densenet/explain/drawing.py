@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_densenet.architecture import by
 from keras_densenet.cost import Network, architecture_of, cost
 from keras_densenet.explain.gradient import KernelGradient
 from keras_densenet.explain.reuse import BlockReuse
 from keras_densenet.pictures import lettering, new_figure, save_figure
-from keras_densenet.types import Array, ImageShape, Path
+from keras_densenet.types import Array, InputShape, Path
 
 
 def colours(values):
@@ -119,7 +120,7 @@ def draw_gradients(kernels: Sequence[KernelGradient], path: Path, title: str = "
     save_figure(figure, path)
 
 
-def draw_network(network: Network, path: Path, title: str = "", input_shape: ImageShape | None = None) -> None:
+def draw_network(network: Network, path: Path, title: str = "", input_shape: InputShape | None = None) -> None:
     """Draws the blocks of a network with the growth of their channels.
 
     From left to right go the layers, upwards the channels: every layer of a block adds k, which stay to the block's
@@ -143,7 +144,7 @@ def draw_network(network: Network, path: Path, title: str = "", input_shape: Ima
     for stage in stages:
         if stage.kind in ("pool", "head", "classifier"):
             continue
-        size = "" if stage.height is None else f"\n{stage.height}x{stage.width}"
+        size = "" if None in stage.size else f"\n{by(stage.size)}"
         if stage.kind == "block":
             end = x + stage.layers
             axes.fill_between((x, end), 0, stage.in_channels, color="0.82", linewidth=0)

@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_densenet.architecture import STEMS
+from keras_densenet.architecture import STEMS, by
 from keras_densenet.cost import Network, architecture_of, cost
-from keras_densenet.types import ImageShape
+from keras_densenet.types import InputShape
 
 
 class StageRow(NamedTuple):
-    """One row of the paper's table 1; sizes and MACs are of one image, `share` of the time is None if not measured.
+    """One row of the paper's table 1; `size` (in pixels) and MACs are of one image, `share` of the time is None if
+    not measured.
 
     Examples:
         >>> kd.explain.describe("densenet121")[0].layers
@@ -18,8 +19,7 @@ class StageRow(NamedTuple):
     """
 
     name: str
-    height: int | None
-    width: int | None
+    size: tuple[int | None, ...]
     layers: str
     in_channels: int
     out_channels: int
@@ -29,7 +29,7 @@ class StageRow(NamedTuple):
 
 
 def describe(
-    network: Network, input_shape: ImageShape | None = None, seconds: Sequence[float] | None = None
+    network: Network, input_shape: InputShape | None = None, seconds: Sequence[float] | None = None
 ) -> list[StageRow]:
     """Describes a network stage by stage.
 
@@ -47,10 +47,10 @@ def describe(
 
     Examples:
         >>> for row in kd.explain.describe("densenet121")[:3]:
-        ...     print(row.name, row.height, row.layers, row.out_channels)
-        stem 112 7x7 conv, stride 2 64
-        stem_pool 56 3x3 max pool 64
-        block1 56 6 x (1x1, 3x3 conv) 256
+        ...     print(row.name, row.size, row.layers, row.out_channels)
+        stem (112, 112) 7x7 conv, stride 2 64
+        stem_pool (56, 56) 3x3 max pool 64
+        block1 (56, 56) 6 x (1x1, 3x3 conv) 256
 
     Source: the paper, table 1.
     """
@@ -61,27 +61,24 @@ def describe(
     found.macs  # noqa: B018 (refuses an unknown size)
     for index, part in enumerate(found.stages):
         stage = part.stage
-        size, channels = (stage.height, stage.width), (stage.in_channels, stage.out_channels)
+        channels = stage.in_channels, stage.out_channels
         share = None if seconds is None else seconds[index] / sum(seconds)
         layers = _layers(stage, plan)
-        rows.append(StageRow(stage.name, *size, layers, *channels, part.trainable_parameters, part.macs, share))
+        rows.append(StageRow(stage.name, stage.size, layers, *channels, part.trainable_parameters, part.macs, share))
     return rows
 
 
 def _layers(stage, plan):
+    def of(size):
+        return by([size] * plan.rank)
+
     if stage.kind == "stem":
-        sizes = ", ".join(f"{size}x{size}" for size in STEMS[plan.stem])
+        sizes = ", ".join(map(of, STEMS[plan.stem]))
         return f"{sizes} conv{'' if plan.stem == 'cifar' else ', stride 2'}"
     if stage.kind == "pool":
-        return f"3x3 max pool{', blur' * (plan.stem_pool == 'blur')}"
+        return f"{of(3)} max pool{', blur' * (plan.stem_pool == 'blur')}"
     if stage.kind == "block":
-        return f"{stage.layers} x ({'1x1, ' * plan.bottleneck}3x3 conv)"
-    if stage.kind == "classifier":
-        return "avg pool, dense"
-    return _LAYERS[stage.kind]
-
-
-_LAYERS = {
-    "transition": "1x1 conv, avg pool",
-    "head": "BN, ReLU",
-}
+        return f"{stage.layers} x ({f'{of(1)}, ' * plan.bottleneck}{of(3)} conv)"
+    if stage.kind == "transition":
+        return f"{of(1)} conv, avg pool"
+    return {"head": "BN, ReLU", "classifier": "avg pool, dense"}[stage.kind]

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from keras_densenet.cost import architecture_of
 from keras_densenet.models.flat import flat, stages
-from keras_densenet.types import ImageShape
+from keras_densenet.types import InputShape
 
 
 def stage_seconds(
-    model: keras.Model, input_shape: ImageShape | None = None, batch_size: int = 8, rounds: int = 7
+    model: keras.Model, input_shape: InputShape | None = None, batch_size: int = 8, rounds: int = 7
 ) -> list[float]:
     """Measures how long each stage takes in inference, compiled on its own, without XLA.
 

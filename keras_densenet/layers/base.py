@@ -39,7 +39,7 @@ class PaperLayer(keras.layers.Layer):
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
         self.momentum, self.epsilon = momentum, epsilon
-        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.input_spec = any_image()
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         training = training and inputs.shape[0] != 0  # an empty batch has no statistics
@@ -61,7 +61,10 @@ class PaperLayer(keras.layers.Layer):
             track(self, value.state.value, f"{name}_state", overwrite=True)
 
     def add_kernel(self, name: str, shape: Shape) -> keras.Variable:
-        """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out)))."""
+        """Adds a convolution kernel `(height, width, in, out)`, drawn from N(0, sqrt(2 / (height * width * out))).
+
+        It has as many axes in front as a signal, image or volume has.
+        """
         he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         return self.add_weight(name=name, shape=shape, initializer=he)
 
@@ -129,7 +132,17 @@ class PaperLayer(keras.layers.Layer):
 def as_tensors(weights):
     """Weights as tensors: kernels as they are, what normalises in float32 or wider, as in Keras' own layers."""
     tensors = map(tf.convert_to_tensor, weights)
-    return [tensor if len(tensor.shape) == 4 else ops.wide(tensor) for tensor in tensors]
+    return [tensor if len(tensor.shape) > 1 else ops.wide(tensor) for tensor in tensors]
+
+
+def any_image():
+    """What a layer takes before it is built: signals, images or volumes."""
+    return keras.layers.InputSpec(min_ndim=3, max_ndim=5)
+
+
+def images_like(input_shape):
+    """What a layer takes once it is built: inputs of as many dimensions and channels."""
+    return keras.layers.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
 
 
 def channels_of(input_shape, layer):

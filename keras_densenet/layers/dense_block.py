@@ -6,7 +6,7 @@ import keras
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count, check_rate
-from keras_densenet.layers.base import PaperLayer, as_tensors, channels_of
+from keras_densenet.layers.base import PaperLayer, as_tensors, channels_of, images_like
 from keras_densenet.types import Shape, Tensor
 
 
@@ -32,11 +32,12 @@ class DenseBlock(PaperLayer):
         seed: of the dropout.
 
     Call arguments:
-        inputs: x_0, `(batch, height, width, channels)`.
+        inputs: x_0, `(batch, ..., channels)`: signals `(batch, length, channels)`, images `(batch, height, width,
+            channels)` or volumes `(batch, depth, height, width, channels)`, whose convolutions have as many dimensions.
         training: whether to normalise with the batch's statistics (unless the layer is frozen) and to drop.
 
     Returns:
-        `(batch, height, width, channels + num_layers * growth_rate)`, x_0 first.
+        `(batch, ..., channels + num_layers * growth_rate)`, x_0 first.
 
     Raises:
         ValueError: for an argument out of range.
@@ -68,23 +69,24 @@ class DenseBlock(PaperLayer):
 
     def build(self, input_shape: Shape) -> None:
         channels, k = channels_of(input_shape, self), self.growth_rate
-        self.h = [self._add_layer(f"layer{i + 1}", channels + i * k) for i in range(self.num_layers)]
+        rank = len(input_shape) - 2
+        self.h = [self._add_layer(f"layer{i + 1}", rank, channels + i * k) for i in range(self.num_layers)]
         self.feature_statistics = self.add_statistics("features", channels + (self.num_layers - 1) * k)
         self.bottleneck_statistics = [
             self.add_statistics(f"layer{i + 1}_norm2", 4 * k) for i in range(self.num_layers) if self.bottleneck
         ]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.input_spec = images_like(input_shape)
 
-    def _add_layer(self, name, channels):
+    def _add_layer(self, name, rank, channels):
         k, width = self.growth_rate, 4 * self.growth_rate
         first = self.add_scale(f"{name}_norm1", channels)
         if not self.bottleneck:
-            return (*first, self.add_kernel(f"{name}_conv1_kernel", (3, 3, channels, k)))
+            return (*first, self.add_kernel(f"{name}_conv1_kernel", (*[3] * rank, channels, k)))
         return (
             *first,
-            self.add_kernel(f"{name}_conv1_kernel", (1, 1, channels, width)),
+            self.add_kernel(f"{name}_conv1_kernel", (*[1] * rank, channels, width)),
             *self.add_scale(f"{name}_norm2", width),
-            self.add_kernel(f"{name}_conv2_kernel", (3, 3, width, k)),
+            self.add_kernel(f"{name}_conv2_kernel", (*[3] * rank, width, k)),
         )
 
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:

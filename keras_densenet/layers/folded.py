@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_densenet import ops
-from keras_densenet.layers.base import channels_of
+from keras_densenet.layers.base import channels_of, images_like
 from keras_densenet.layers.dense_block import DenseBlock
 from keras_densenet.layers.head import Head
 from keras_densenet.layers.policy import own_policy, wide_dtype
@@ -40,7 +40,7 @@ class FoldedImageNetStem(Folded, ImageNetStem):
 
     def add_convolution(self, convolution):
         suffix, size, _, channels, filters = convolution
-        kernel = self.add_constant(f"conv{suffix}_kernel", size, size, channels, filters)
+        kernel = self.add_constant(f"conv{suffix}_kernel", *[size] * self.rank, channels, filters)
         return kernel, self.add_constant(f"conv{suffix}_bias", filters)
 
     def follow(self, x, training, bias):
@@ -71,19 +71,20 @@ class FoldedDenseBlock(Folded, DenseBlock):
     """
 
     def build(self, input_shape):
-        channels, k = channels_of(input_shape, self), self.growth_rate
-        self.h = [self._add_layer(f"layer{i + 1}_", channels + i * k) for i in range(self.num_layers)]
+        channels, k, rank = channels_of(input_shape, self), self.growth_rate, len(input_shape) - 2
+        self.h = [self._add_layer(f"layer{i + 1}_", rank, channels + i * k) for i in range(self.num_layers)]
+        self.input_spec = images_like(input_shape)
 
-    def _add_layer(self, name, channels):
+    def _add_layer(self, name, rank, channels):
         k, width = self.growth_rate, 4 * self.growth_rate
         affine = self.add_affine(name, channels)
         if not self.bottleneck:
-            return (*affine, self.add_constant(f"{name}conv1_kernel", 3, 3, channels, k))
+            return (*affine, self.add_constant(f"{name}conv1_kernel", *[3] * rank, channels, k))
         return (
             *affine,
-            self.add_constant(f"{name}conv1_kernel", 1, 1, channels, width),
+            self.add_constant(f"{name}conv1_kernel", *[1] * rank, channels, width),
             self.add_constant(f"{name}conv1_bias", width),
-            self.add_constant(f"{name}conv2_kernel", 3, 3, width, k),
+            self.add_constant(f"{name}conv2_kernel", *[3] * rank, width, k),
         )
 
     def forward(self, inputs, training):
@@ -102,7 +103,9 @@ class FoldedTransition(Folded, Transition):
     def build(self, input_shape):
         channels = channels_of(input_shape, self)
         self.affine = self.add_affine("", channels)
-        self.kernel = self.add_constant("conv_kernel", 1, 1, channels, self.kept_channels(channels))
+        window = [1] * (len(input_shape) - 2)
+        self.kernel = self.add_constant("conv_kernel", *window, channels, self.kept_channels(channels))
+        self.input_spec = images_like(input_shape)
 
     def forward(self, inputs, training):
         scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
@@ -120,6 +123,7 @@ class FoldedHead(Folded, Head):
 
     def build(self, input_shape):
         self.affine = self.add_affine("", channels_of(input_shape, self))
+        self.input_spec = images_like(input_shape)
 
     def forward(self, inputs, training):
         return ops.folded_norm_relu(inputs, *map(tf.convert_to_tensor, self.affine))

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.layers.base import PaperLayer, channels_of, images_like
 from keras_densenet.types import Shape, Tensor
 
 
@@ -17,7 +17,7 @@ class Head(PaperLayer):
         epsilon: added to the variance.
 
     Call arguments:
-        inputs: `(batch, height, width, channels)`.
+        inputs: `(batch, ..., channels)`, signals, images or volumes.
         training: whether to normalise with the batch's statistics (unless the layer is frozen).
 
     Returns:
@@ -33,7 +33,7 @@ class Head(PaperLayer):
     def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.norm = self.add_norm("norm", channels)
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.input_spec = images_like(input_shape)
 
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         return self.norm_relu(inputs, self.norm, training)

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_densenet import ops
-from keras_densenet.architecture import StemConvolution, check_count, stem_convolutions
-from keras_densenet.layers.base import Norm, PaperLayer, channels_of, halved
+from keras_densenet.architecture import StemConvolution, by, check_count, image_words, stem_convolutions
+from keras_densenet.layers.base import Norm, PaperLayer, any_image, channels_of, halved, images_like
 from keras_densenet.layers.preprocess import plain_mode
 from keras_densenet.types import Mode, Shape, Tensor
 
@@ -34,19 +34,20 @@ class Stem(PaperLayer):
     def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.convolutions = stem_convolutions(self.kind, channels, self.filters)
+        self.rank = len(input_shape) - 2
         self.h = [self.add_convolution(convolution) for convolution in self.convolutions]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.input_spec = images_like(input_shape)
 
     def add_convolution(self, convolution: StemConvolution) -> tuple[Any, ...]:
         """Adds the weights of a convolution and of what follows it, the kernel first."""
         _, size, _, channels, filters = convolution
-        return (self.add_kernel(f"conv{convolution.suffix}_kernel", (size, size, channels, filters)),)
+        return (self.add_kernel(f"conv{convolution.suffix}_kernel", (*[size] * self.rank, channels, filters)),)
 
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         x = inputs
         for (_, size, stride, *_), (kernel, *rest) in zip(self.convolutions, self.h, strict=True):
             if stride > 1:  # as torch pads; TensorFlow's "same" would pad one side alone
-                x = keras.ops.pad(x, [[0, 0], [size // 2] * 2, [size // 2] * 2, [0, 0]])
+                x = keras.ops.pad(x, [[0, 0], *[[size // 2] * 2] * self.rank, [0, 0]])
             padding = "same" if stride == 1 else "valid"
             x = keras.ops.conv(x, kernel, stride, padding, data_format="channels_last")
             x = self.follow(x, training, *rest)
@@ -76,10 +77,10 @@ class CifarStem(Stem):
         preprocessing, framing: as in `ImageNetStem`.
 
     Call arguments:
-        inputs: images `(batch, height, width, channels)`.
+        inputs: signals, images or volumes `(batch, ..., channels)`; the convolution has as many dimensions.
 
     Returns:
-        `(batch, height, width, filters)`.
+        `(batch, ..., filters)`.
 
     Examples:
         >>> kd.layers.CifarStem(filters=8)(np.ones((1, 8, 8, 3), "float32")).shape
@@ -112,11 +113,11 @@ class ImageNetStem(Stem):
         epsilon: added to the variance.
 
     Call arguments:
-        inputs: images `(batch, height, width, channels)`.
+        inputs: signals, images or volumes `(batch, ..., channels)`; the convolution has as many dimensions.
         training: whether to normalise with the batch's statistics (unless the layer is frozen).
 
     Returns:
-        `(batch, ceil(height / 2), ceil(width / 2), filters)`, not negative.
+        `(batch, ..., filters)`, of every size ceil(size / 2), not negative.
 
     Examples:
         >>> kd.layers.ImageNetStem(filters=8)(np.ones((1, 32, 32, 3), "float32")).shape
@@ -135,8 +136,7 @@ class ImageNetStem(Stem):
         return self.norm_relu(x, norm, training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        batch, height, width, _ = input_shape
-        return batch, halved(height), halved(width), self.filters
+        return input_shape[0], *map(halved, input_shape[1:-1]), self.filters
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
@@ -163,11 +163,11 @@ class StemPool(keras.layers.Layer):
     """3x3 max-pool of stride 2 with one pixel of padding on every side (as in torch).
 
     Call arguments:
-        inputs: `(batch, height, width, channels)`, not negative.
+        inputs: signals, images or volumes `(batch, ..., channels)`, not negative.
         training: whether to use the gradient that is written for training.
 
     Returns:
-        `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+        `(batch, ..., channels)`, of every size ceil(size / 2).
 
     Examples:
         >>> kd.layers.StemPool()(np.ones((1, 16, 16, 8), "float32")).shape
@@ -181,14 +181,13 @@ class StemPool(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.input_spec = any_image()
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.stem_pool_in_training(inputs) if training else ops.stem_pool(inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        batch, height, width, channels = input_shape
-        return batch, halved(height), halved(width), channels
+        return input_shape[0], *map(halved, input_shape[1:-1]), input_shape[-1]
 
     def get_config(self) -> dict[str, Any]:  # Keras' own keeps arguments, among which a policy may not be
         return super().get_config()
@@ -201,11 +200,11 @@ class BlurPool(StemPool):
     It is against aliasing: what comes out changes little where the image moves by a pixel.
 
     Call arguments:
-        inputs: `(batch, height, width, channels)`, not negative, at least 2x2 pixels.
+        inputs: `(batch, ..., channels)`, not negative, at least 2 pixels along each axis.
         training: whether to use the gradient that is written for training.
 
     Returns:
-        `(batch, ceil(height / 2), ceil(width / 2), channels)`.
+        `(batch, ..., channels)`, of every size ceil(size / 2).
 
     Examples:
         >>> kd.layers.BlurPool()(np.ones((1, 16, 16, 8), "float32")).shape
@@ -226,8 +225,10 @@ class BlurPool(StemPool):
         return super().compute_output_shape(input_shape)
 
     def _check_size(self, shape):
-        if any(size is not None and size < 2 for size in shape[1:3]):
+        sizes = shape[1:-1]
+        if any(size is not None and size < 2 for size in sizes):
+            image, pixels = image_words(len(sizes))
             raise ValueError(
-                f"Layer {self.name!r} mirrors the image at its edges: give it images of at least 2x2 pixels. "
-                f"Received: {shape[1]}x{shape[2]} pixels"
+                f"Layer {self.name!r} mirrors the {image} at its edges: give it {image}s of at least "
+                f"{by([2] * len(sizes))} {pixels}. Received: {by(sizes)} {pixels}"
             )

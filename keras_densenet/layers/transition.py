@@ -5,15 +5,15 @@ from typing import Any
 import keras
 
 from keras_densenet import ops
-from keras_densenet.architecture import check_rate, check_theta, transition_channels
-from keras_densenet.layers.base import PaperLayer, channels_of
+from keras_densenet.architecture import by, check_rate, check_theta, image_words, transition_channels
+from keras_densenet.layers.base import PaperLayer, channels_of, images_like
 from keras_densenet.layers.policy import own_policy, wide_dtype
 from keras_densenet.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_densenet")
 class Transition(PaperLayer):
-    """BN - ReLU - 1x1 convolution - 2x2 average pool; keeps floor(theta * channels) channels.
+    """BN - ReLU - 1x1 convolution - 2x2 average pool (2, 2x2x2); keeps floor(theta * channels) channels.
 
     Weights: `norm_gamma`, `norm_beta`, `norm_moving_mean`, `norm_moving_variance`, `conv_kernel`.
 
@@ -25,11 +25,11 @@ class Transition(PaperLayer):
         seed: of the dropout.
 
     Call arguments:
-        inputs: `(batch, height, width, channels)`, at least 2x2 pixels.
+        inputs: `(batch, ..., channels)`, signals, images or volumes of at least 2 pixels along each axis.
         training: whether to normalise with the batch's statistics (unless the layer is frozen) and to drop.
 
     Returns:
-        `(batch, height // 2, width // 2, floor(theta * channels))`.
+        `(batch, ..., floor(theta * channels))`, half of every size, rounded down.
 
     Raises:
         ValueError: for an argument out of range or an image that is too small.
@@ -51,8 +51,9 @@ class Transition(PaperLayer):
     def build(self, input_shape: Shape) -> None:
         channels = channels_of(input_shape, self)
         self.norm = self.add_norm("norm", channels)
-        self.kernel = self.add_kernel("conv_kernel", (1, 1, channels, self.kept_channels(channels)))
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        window = [1] * (len(input_shape) - 2)
+        self.kernel = self.add_kernel("conv_kernel", (*window, channels, self.kept_channels(channels)))
+        self.input_spec = images_like(input_shape)
 
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         self._check_size(inputs.shape)
@@ -65,17 +66,18 @@ class Transition(PaperLayer):
         return transition_channels(self.theta, channels)
 
     def _check_size(self, shape):
-        if any(size is not None and size < 2 for size in shape[1:3]):
+        sizes = shape[1:-1]
+        if any(size is not None and size < 2 for size in sizes):
+            image, pixels = image_words(len(sizes))
             raise ValueError(
-                f"The image has become too small for the 2x2 pool of layer {self.name!r}: give the network images of "
-                f"at least its total stride. Received: {shape[1]}x{shape[2]} pixels"
+                f"The {image} has become too small for the {by([2] * len(sizes))} pool of layer {self.name!r}: give "
+                f"the network {image}s of at least its total stride. Received: {by(sizes)} {pixels}"
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_size(input_shape)
-        batch, height, width, _ = input_shape
         kept = self.kept_channels(channels_of(input_shape, self))
-        return batch, height and height // 2, width and width // 2, kept
+        return input_shape[0], *(size and size // 2 for size in input_shape[1:-1]), kept
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "theta": self.theta, "dropout_rate": self.dropout_rate, "seed": self.seed}

@@ -11,7 +11,7 @@ from keras_densenet.architecture import Architecture
 from keras_densenet.layers.policy import check_policy
 from keras_densenet.models.graph import Network
 from keras_densenet.models.model import DenseNetModel, classifier_of, pool
-from keras_densenet.types import Activation, DType, ImageShape, Path
+from keras_densenet.types import Activation, DType, InputShape, Path
 from keras_densenet.weights import load_weights
 from keras_densenet.weights.catalogue import find
 
@@ -30,7 +30,7 @@ def DenseNet(
     include_top: bool = True,
     weights: Path | None = None,
     input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
+    input_shape: InputShape | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
@@ -57,11 +57,13 @@ def DenseNet(
             other than theirs make a new classifier, which one line of the log says; otherwise their channels, classes
             and activation stand for the defaults. Weights whose preprocessing has no name ("torchxrayvision:all")
             get a `Preprocess` in front, unless there is an `input_tensor`.
-        input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image.
-        input_shape: `(height, width, channels)` of the image, without `input_tensor`; sizes may be None, any number
-            of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem, `(32, 32, 3)`;
-            without it `(None, None, 3)`.
-        pooling: without the classifier: None (features `(batch, h, w, channels)`), "avg" or "max"
+        input_tensor: Keras tensor `(batch, height, width, channels)` to use as the image; or one of signals `(batch,
+            length, channels)` or volumes `(batch, depth, height, width, channels)`.
+        input_shape: `(height, width, channels)` of the image, `(length, channels)` of a signal or `(depth, height,
+            width, channels)` of a volume, without `input_tensor`: the network has as many dimensions. Sizes may be
+            None, any number of channels goes. Default with the classifier: `(224, 224, 3)` and, behind a CIFAR stem,
+            `(32, 32, 3)`; without it `(None, None, 3)`.
+        pooling: without the classifier: None (features `(batch, ..., channels)`), "avg" or "max"
             (`(batch, channels)`).
         classes: classifier outputs.
         classifier_activation: of the classifier; None gives logits.
@@ -96,9 +98,9 @@ def DenseNet(
     if pooling not in (None, "avg", "max"):
         raise ValueError(f'pooling must be None, "avg" or "max". Received: pooling={pooling!r}')
     if input_tensor is not None:
-        if not keras.backend.is_keras_tensor(input_tensor) or len(input_tensor.shape) != 4:
+        if not keras.backend.is_keras_tensor(input_tensor) or len(input_tensor.shape) not in (3, 4, 5):
             raise ValueError(
-                "input_tensor must be a Keras tensor (batch, height, width, channels). "
+                "input_tensor must be a Keras tensor (batch, height, width, channels), or one of signals or volumes. "
                 f"Received: {type(input_tensor).__name__} of shape {getattr(input_tensor, 'shape', None)}"
             )
         if input_shape is not None and tuple(input_shape) != tuple(input_tensor.shape[1:]):

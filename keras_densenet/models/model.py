@@ -284,8 +284,9 @@ def pool(x, pooling, prefix, dtype):
     """The features averaged, or their maxima, over the image; as they are where `pooling` is None."""
     if pooling is None:
         return x
-    kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return kind(name=f"{prefix}pool", dtype=_last_policy(dtype, f"{prefix}pool"))(x)
+    kind = {"avg": "Average", "max": "Max"}[pooling]
+    layer = getattr(keras.layers, f"Global{kind}Pooling{len(x.shape) - 2}D")
+    return layer(name=f"{prefix}pool", dtype=_last_policy(dtype, f"{prefix}pool"))(x)
 
 
 def classifier_of(classes, activation, prefix, dtype):

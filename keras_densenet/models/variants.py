@@ -10,7 +10,7 @@ import keras
 from keras_densenet.family import variant
 from keras_densenet.models.densenet import DenseNet
 from keras_densenet.models.model import DenseNetModel
-from keras_densenet.types import Activation, DType, ImageShape, Path
+from keras_densenet.types import Activation, DType, InputShape, Path
 
 P = ParamSpec("P")
 
@@ -47,7 +47,7 @@ def _arguments(
     include_top: bool = True,
     weights: Path | None = None,
     input_tensor: keras.KerasTensor | None = None,
-    input_shape: ImageShape | None = None,
+    input_shape: InputShape | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: Activation = "softmax",

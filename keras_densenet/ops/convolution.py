@@ -1,4 +1,6 @@
-"""1x1 and 3x3 convolutions of stride 1, and their gradients."""
+"""1x1 and 3x3 convolutions of stride 1 in any number of dimensions, and their gradients."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -11,14 +13,16 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     """Convolves with zero padding, so that the image keeps its size.
 
     Args:
-        x: `(batch, height, width, channels)`.
-        kernel: `(1, 1, channels, filters)` or `(3, 3, channels, filters)`.
+        x: `(batch, ..., channels)`, a signal, an image or a volume.
+        kernel: `(1, ..., channels, filters)` or `(3, ..., channels, filters)`, an axis for each of the image.
 
     Returns:
-        `(batch, height, width, filters)`.
+        `(batch, ..., filters)`.
     """
-    if kernel.shape[0] == 1:
-        return _unflatten(tf.matmul(_rows(x), tf.squeeze(kernel, (0, 1))), x)
+    if _is_matrix(kernel):
+        return _unflatten(tf.matmul(_rows(x), tf.squeeze(kernel, _window(kernel))), x)
+    if len(x.shape) == 3:  # a signal is an image of one row
+        return convolve(x[:, None], kernel[None])[:, 0]
     return forms().convolve(x, kernel)
 
 
@@ -27,30 +31,42 @@ def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
 
     Args:
         kernel: as in `convolve`.
-        upstream: `(batch, height, width, filters)`.
+        upstream: `(batch, ..., filters)`.
 
     Returns:
-        `(batch, height, width, channels)`.
+        `(batch, ..., channels)`.
     """
-    if kernel.shape[0] == 1:
-        return _unflatten(tf.matmul(_rows(upstream), tf.squeeze(kernel, (0, 1)), transpose_b=True), upstream)
+    if _is_matrix(kernel):
+        return _unflatten(tf.matmul(_rows(upstream), tf.squeeze(kernel, _window(kernel)), transpose_b=True), upstream)
+    if len(upstream.shape) == 3:
+        return gradient_of_input(kernel[None], upstream[:, None])[:, 0]
     return forms().gradient_of_input(kernel, upstream)
 
 
-def gradient_of_kernel(x: Tensor, upstream: Tensor, size: int) -> Tensor:
+def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Tensor:
     """Gradient of `convolve(x, kernel)` with respect to the kernel.
 
     Args:
         x: as in `convolve`.
-        upstream: `(batch, height, width, filters)`.
-        size: the kernel's height and width, 1 or 3.
+        upstream: `(batch, ..., filters)`.
+        window: what the kernel sees, all of 1 or of 3.
 
     Returns:
-        `(size, size, channels, filters)`.
+        `(*window, channels, filters)`.
     """
-    if size == 1:
-        return forms().gradient_of_matrix(_rows(x), _rows(upstream))[None, None]
-    return forms().gradient_of_kernel(x, upstream)
+    if max(window) == 1:
+        return forms().gradient_of_matrix(_rows(x), _rows(upstream))[(None,) * len(window)]
+    if len(x.shape) == 3:
+        return gradient_of_kernel(x[:, None], upstream[:, None], (1, *window))[0]
+    return forms().gradient_of_kernel(x, upstream, window)
+
+
+def _is_matrix(kernel):
+    return max(kernel.shape[:-2]) == 1
+
+
+def _window(kernel):
+    return tuple(range(len(kernel.shape) - 2))
 
 
 def _rows(x):
@@ -58,4 +74,4 @@ def _rows(x):
 
 
 def _unflatten(rows, like):
-    return tf.reshape(rows, [*sizes(like)[:3], rows.shape[-1]])
+    return tf.reshape(rows, [*sizes(like)[:-1], rows.shape[-1]])

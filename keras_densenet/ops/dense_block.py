@@ -20,6 +20,8 @@ from keras_densenet.types import Tensor
 class LayerWeights(NamedTuple):
     """Weights of one H_l: BN-ReLU-conv, twice with a bottleneck (1x1 then 3x3), once without (3x3).
 
+    Kernels have an axis for each of the image, `(3, 3, channels, filters)`, and three of a volume, one of a signal.
+
     Examples:
         >>> ones, kernel = tf.ones(6), tf.zeros((3, 3, 6, 4))
         >>> kd.ops.LayerWeights(gamma1=ones, beta1=ones, kernel1=kernel).kernel1.shape  # a layer without bottleneck
@@ -62,14 +64,14 @@ def dense_block(
     everything of size depth x channels is computed again. Second derivatives are refused.
 
     Args:
-        x: x_0, `(batch, height, width, channels)`.
+        x: x_0, `(batch, ..., channels)`: signals, images or volumes.
         layers: one `LayerWeights` per layer.
         epsilon: added to variances.
         statistics: the `BlockStatistics` to normalise with, as constants; None computes the batch's.
         dropout: a `Dropout` for the outputs of all convolutions, or None.
 
     Returns:
-        `(features, statistics)`: all feature maps `(batch, height, width, channels + layers * k)`, x_0 first, and the
+        `(features, statistics)`: all feature maps `(batch, ..., channels + layers * k)`, x_0 first, and the
         `BlockStatistics` that were used, as constants.
 
     Examples:
@@ -171,6 +173,6 @@ def _read(features, images, norm, kernel):
     def put_slice(start, y):
         return [put_in_place(y, start, read(start))]
 
-    batch, height, width, _ = sizes(features)
-    (y,) = over_slices(batch, images, put_slice, tf.zeros((batch, height, width, kernel.shape[-1]), features.dtype))
+    shape = [*sizes(features)[:-1], kernel.shape[-1]]
+    (y,) = over_slices(features, images, put_slice, tf.zeros(shape, features.dtype))
     return y

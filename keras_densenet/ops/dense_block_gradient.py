@@ -26,7 +26,6 @@ from keras_densenet.ops.normalization import (
     through_statistics,
     wide,
 )
-from keras_densenet.ops.shapes import sizes
 from keras_densenet.ops.slices import over_slices, slice_of
 from keras_densenet.ops.xla import add_in_place
 from keras_densenet.types import Tensor
@@ -56,7 +55,7 @@ def dense_block_gradient(
 
     Args:
         upstream: gradient of the features, of their shape.
-        features: all feature maps `(batch, height, width, channels)`.
+        features: all feature maps `(batch, ..., channels)`.
         standards: the `standardisation` of each feature map that a layer reads, x_0 first.
         readers: one `Reader` per layer.
         layers: `LayerWeights`.
@@ -129,20 +128,22 @@ def _through(d, x, norm, kernel, batch_statistics):
     late = norm._replace(shift=forms().after(da, norm.shift))
     a = forms().affine_relu(x, late.scale, late.shift)
     found = forms().through_norm_relu(da, x, late, batch_statistics, a)
-    return *found, gradient_of_kernel(a, d, kernel.shape[0])
+    return *found, gradient_of_kernel(a, d, kernel.shape[:-2])
 
 
 def _through_convolution(d, x, norm, kernel, recompute_late=True):
     """Through a convolution -> (gradient of its input, the norm to recompute that with, dkernel, `sum_across`)."""
     da = gradient_of_input(kernel, d)
     late = norm._replace(shift=forms().after(da, norm.shift)) if recompute_late else norm
-    dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[0])
+    dkernel = gradient_of_kernel(affine_relu(x, late.scale, late.shift), d, kernel.shape[:-2])
     return da, late, dkernel, sum_across(da, x, late)
 
 
 def _along(kernel, dkernel):
     """The sum of a kernel times its gradient, for each channel it reads."""
-    rows = (tf.reshape(tf.transpose(wide(k), (2, 0, 1, 3)), (k.shape[2], 1, -1)) for k in (kernel, dkernel))
+    *window, channels, filters = range(len(kernel.shape))
+    order = (channels, *window, filters)
+    rows = (tf.reshape(tf.transpose(wide(k), order), (k.shape[channels], 1, -1)) for k in (kernel, dkernel))
     return tf.matmul(*rows, transpose_b=True)[:, 0, 0]  # no kernels to compile, as a sum would have
 
 
@@ -172,4 +173,4 @@ def _read(total, features, images, d, norm, kernel):
         return add_in_place(total, start, share), *later
 
     initial = (total, wide(kernel), norm.scale)  # of these sums nothing but the shape is used
-    return finish(*over_slices(sizes(features)[0], images, add_slice, *initial))
+    return finish(*over_slices(features, images, add_slice, *initial))

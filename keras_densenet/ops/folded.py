@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_densenet.ops.kernels import Kernels
+from keras_densenet.ops.plain import convolution
 from keras_densenet.types import Tensor
 
 
@@ -29,11 +30,11 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
     """Runs a dense block whose normalisations are folded.
 
     Args:
-        x: x_0, `(batch, height, width, channels)`.
+        x: x_0, `(batch, ..., channels)`.
         layers: one `FoldedWeights` per layer.
 
     Returns:
-        All feature maps `(batch, height, width, channels + layers * k)`, x_0 first.
+        All feature maps `(batch, ..., channels + layers * k)`, x_0 first.
 
     Examples:
         >>> layer = kd.ops.FoldedWeights(tf.ones(6), tf.zeros(6), tf.zeros((3, 3, 6, 4)), None, None)
@@ -41,10 +42,10 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
         TensorShape([2, 8, 8, 10])
     """
     for weights in layers:
-        y = tf.nn.conv2d(folded_norm_relu(x, weights.scale, weights.shift), weights.kernel1, 1, "SAME")
+        y = convolution(folded_norm_relu(x, weights.scale, weights.shift), weights.kernel1)
         if weights.kernel2 is not None:
             y = tf.nn.relu(tf.nn.bias_add(y, weights.bias1))  # with the convolution, one kernel of TensorFlow's
-            y = tf.nn.conv2d(y, weights.kernel2, 1, "SAME")
+            y = convolution(y, weights.kernel2)
         x = tf.concat([x, y], -1)
     return x
 

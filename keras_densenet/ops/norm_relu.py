@@ -14,7 +14,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (population) variance of each channel.
 
     Args:
-        x: tensor `(batch, height, width, channels)`.
+        x: tensor `(batch, ..., channels)`.
 
     Returns:
         `(mean, variance)`, each `(channels,)`, in float32 or wider.
@@ -34,7 +34,7 @@ def norm_relu(
     Kept for the backward pass are `x` and the statistics. Second derivatives are refused.
 
     Args:
-        x: `(batch, height, width, channels)`.
+        x: `(batch, ..., channels)`.
         gamma, beta: `(channels,)`.
         epsilon: added to the variance.
         dtype: of y, whose gradient is taken in the dtype of `x`. Default: that of `x`.

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_densenet.ops.replicas import mean_over_replicas
+from keras_densenet.ops.shapes import pixels
 from keras_densenet.types import Tensor
-
-PIXELS = (0, 1, 2)
 
 
 class Normalization(NamedTuple):
@@ -84,7 +83,7 @@ def pass_relu(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
 def sum_across(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """The second of the sums over pixels that `affine_gradients` takes; arguments as in `pass_relu`."""
     weighted = wide(upstream) * (norm.gamma - standardised(x, norm.standard) * norm.beta)
-    return tf.reduce_sum(pass_relu(weighted, x, norm), PIXELS)
+    return tf.reduce_sum(pass_relu(weighted, x, norm), pixels(x))
 
 
 def affine_gradients(along: Tensor, across: Tensor, norm: Normalization) -> tuple[Tensor, Tensor]:
@@ -134,7 +133,8 @@ def through_statistics(x: Tensor, standard: Tensor, dgamma: Tensor, dbeta: Tenso
 
 def per_pixel(dgamma: Tensor, dbeta: Tensor, x: Tensor) -> list[Tensor]:
     """A pixel's shares in the sums over all pixels of `x` that the gradients of gamma and beta are."""
-    n = x.shape[:3].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:3]), dbeta.dtype)
+    rank = len(x.shape) - 1
+    n = x.shape[:rank].num_elements() or tf.cast(tf.reduce_prod(tf.shape(x)[:rank]), dbeta.dtype)
     return [total / n for total in mean_over_replicas([dgamma, dbeta])]
 
 

@@ -1,11 +1,10 @@
 """The forms that are right everywhere: plain operations of TensorFlow. Others replace what they know better."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
 from keras_densenet.ops.normalization import (
-    PIXELS,
     Normalization,
     affine_relu,
     norm_gradient,
@@ -14,31 +13,32 @@ from keras_densenet.ops.normalization import (
     standardised,
     wide,
 )
-from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.shapes import pixels, sizes
+from keras_densenet.ops.volumes import of_planes
 from keras_densenet.types import Tensor
 
 
 class Plain:
-    """One set of forms; `ops.forms.forms` says which is for whom. Convolutions are 3x3, of stride 1, zero padded."""
+    """One set of forms; `ops.forms.forms` says which is for whom. Convolutions are 3x3 or 3x3x3
+    (of signals 1x3, for they come as images of one row), of stride 1, zero padded."""
 
     @staticmethod
     def convolve(x: Tensor, kernel: Tensor) -> Tensor:
         """A convolution."""
-        return tf.nn.conv2d(x, kernel, 1, "SAME")
+        return convolution(x, kernel)
 
     @staticmethod
     def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
         """Gradient of a convolution with respect to its input."""
-        shape = [*sizes(upstream)[:3], kernel.shape[2]]
-        return tf.nn.conv2d_transpose(upstream, kernel, shape, 1, "SAME")
+        shape = [*sizes(upstream)[:-1], kernel.shape[-2]]
+        return tf.nn.conv_transpose(upstream, kernel, shape, 1, "SAME", _layout(upstream))
 
     @staticmethod
-    def gradient_of_kernel(x: Tensor, upstream: Tensor) -> Tensor:
-        """Gradient of a convolution with respect to its kernel."""
-        shape = [3, 3, x.shape[-1], upstream.shape[-1]]
-        return tf.raw_ops.Conv2DBackpropFilter(
-            input=x, filter_sizes=shape, out_backprop=upstream, strides=[1] * 4, padding="SAME"
-        )
+    def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Tensor:
+        """Gradient of a convolution with respect to its kernel, which sees so many pixels."""
+        gradient = tf.raw_ops.Conv2DBackpropFilter if len(window) == 2 else tf.raw_ops.Conv3DBackpropFilterV2
+        shape, strides = [*window, x.shape[-1], upstream.shape[-1]], [1] * len(x.shape)
+        return gradient(input=x, filter_sizes=shape, out_backprop=upstream, strides=strides, padding="SAME")
 
     @staticmethod
     def gradient_of_matrix(x: Tensor, upstream: Tensor) -> Tensor:
@@ -48,13 +48,16 @@ class Plain:
     @staticmethod
     def average_pool(x: Tensor) -> Tensor:
         """2x2 average pool of stride 2; x is in float32 or wider, for of 16 bits TensorFlow rounds each sum."""
-        return tf.nn.avg_pool2d(x, 2, 2, "VALID")
+        if len(x.shape) < 5:
+            return tf.nn.avg_pool(x, 2, 2, "VALID")
+        depth, planes = sizes(x)[1] // 2 * 2, of_planes(Plain.average_pool, x)
+        return (planes[:, 0:depth:2] + planes[:, 1:depth:2]) / 2
 
     @staticmethod
     def moments(x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and population variance of each channel; x is in float32 or wider."""
-        mean = tf.reduce_mean(x, PIXELS)
-        return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), PIXELS)
+        mean = tf.reduce_mean(x, pixels(x))
+        return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), pixels(x))
 
     affine_relu = staticmethod(affine_relu)
 
@@ -72,7 +75,7 @@ class Plain:
             y: for who would have to compute it again.
         """
         products = wide(upstream) * standardised(x, norm.standard), upstream
-        dgamma, dbeta = (tf.reduce_sum(pass_relu(values, x, norm), PIXELS) for values in products)
+        dgamma, dbeta = (tf.reduce_sum(pass_relu(values, x, norm), pixels(x)) for values in products)
         shares = per_pixel(dgamma, dbeta, x) if batch_statistics else None
         return [norm_gradient(upstream, x, norm, shares), dgamma, dbeta]
 
@@ -112,6 +115,16 @@ class Plain:
         return total[..., : share.shape[-1]] + tf.cast(share, total.dtype)
 
 
+def convolution(x: Tensor, kernel: Tensor) -> Tensor:
+    """TensorFlow's own convolution of signals, images and volumes, of stride 1 and zero padded."""
+    return tf.nn.convolution(x, kernel, 1, "SAME", _layout(x))
+
+
+def _layout(x):
+    return {3: "NWC", 4: "NHWC", 5: "NDHWC"}[len(x.shape)]  # without it TensorFlow cannot differentiate that of volumes
+
+
 def turned(kernel: Tensor) -> Tensor:
     """A kernel turned by 180 degrees, its channels and filters exchanged."""
-    return tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
+    *window, channels, filters = range(len(kernel.shape))
+    return tf.transpose(tf.reverse(kernel, window), (*window, filters, channels))

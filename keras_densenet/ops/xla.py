@@ -1,15 +1,18 @@
 """The forms for programs that XLA compiles."""
 
-from collections.abc import Iterable
+import functools
+import itertools
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_densenet.compat.tensorflow import convolution, dynamic_update_slice, optimization_barrier
-from keras_densenet.ops.normalization import PIXELS
 from keras_densenet.ops.plain import Plain, turned
-from keras_densenet.ops.shapes import sizes
+from keras_densenet.ops.shapes import pixels, sizes, spatial
 from keras_densenet.ops.slices import images_in_a_slice
+from keras_densenet.ops.volumes import convolve_planes, gradient_of_kernel_planes
 from keras_densenet.types import Tensor
 
 
@@ -28,11 +31,11 @@ class Xla(Plain):
 
     @staticmethod
     def with_room(x: Tensor, channels: int) -> Tensor:
-        return tf.pad(x, [[0, 0]] * 3 + [[0, channels - x.shape[-1]]])
+        return tf.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[0, channels - x.shape[-1]]])
 
     @staticmethod
     def append(x: Tensor, filled: int, part: Tensor) -> Tensor:
-        return put_in_place(x, [0, 0, 0, filled], part)
+        return put_in_place(x, [0] * (len(x.shape) - 1) + [filled], part)
 
     @staticmethod
     def gathered(total: Tensor) -> Tensor:
@@ -40,13 +43,14 @@ class Xla(Plain):
 
     @staticmethod
     def add_to_first(total: Tensor, share: Tensor) -> Tensor:
-        return add_in_place(total, [0, 0, 0, 0], share)
+        return add_in_place(total, [0] * len(total.shape), share)
 
     @staticmethod
     def average_pool(x: Tensor) -> Tensor:  # elementwise, so that XLA fuses it with what comes before
-        _, height, width, _ = sizes(x)
-        rows, columns = height // 2, width // 2
-        return sum(x[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in range(2) for j in range(2)) / 4
+        ends, axes = [size // 2 * 2 for size in sizes(x)[1:-1]], spatial(x)
+        corners = itertools.product(range(2), repeat=len(axes))
+        parts = ((slice(None), *map(slice, corner, ends, [2] * len(axes))) for corner in corners)
+        return sum(x[part] for part in parts) / 2 ** len(axes)
 
 
 class XlaOnGpu(Xla):
@@ -55,8 +59,8 @@ class XlaOnGpu(Xla):
     @staticmethod
     def moments(x: Tensor) -> tuple[Tensor, Tensor]:
         # In one pass, about the first image's mean: a variance of n images loses no more than n roundings to that.
-        start = tf.reduce_mean(x[:1], PIXELS)
-        mean, square = (tf.reduce_mean(values, PIXELS) for values in (x - start, tf.square(x - start)))
+        start = tf.reduce_mean(x[:1], pixels(x))
+        mean, square = (tf.reduce_mean(values, pixels(x)) for values in (x - start, tf.square(x - start)))
         return start + mean, tf.maximum(square - tf.square(mean), 0)
 
 
@@ -67,27 +71,33 @@ class XlaOnCpu(Xla):
 
     @staticmethod
     def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+        if len(x.shape) == 5:
+            return convolve_planes(XlaOnCpu.convolve, x, kernel)
         if x.dtype.size < 4:  # the sums would be rounded
             return Plain.convolve(x, kernel)
         return _convolve_in_rows(x, kernel)
 
     @staticmethod
     def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
-        return tf.nn.conv2d(upstream, turned(kernel), 1, "SAME")
+        if len(upstream.shape) == 5:
+            return convolve_planes(Plain.convolve, upstream, turned(kernel))
+        return Plain.convolve(upstream, turned(kernel))
 
     @staticmethod
-    def gradient_of_kernel(x: Tensor, upstream: Tensor) -> Tensor:
+    def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Tensor:
+        if len(x.shape) == 5:
+            return gradient_of_kernel_planes(XlaOnCpu.gradient_of_kernel, x, upstream)
         # A convolution whose kernel is `x` as it lies in memory. Its window runs over (batch, row), its input feature
         # is the column, its output feature the channel: only `upstream`, which is narrow, is transposed and shifted.
-        filters, channels, width = upstream.shape[-1], x.shape[-1], sizes(x)[2]
+        filters, channels, width, lines = upstream.shape[-1], x.shape[-1], sizes(x)[2], window[0]
         # A product with one turns it: XLA's own transposition goes number by number.
         rows = tf.reshape(upstream, (-1, filters))
         turned = tf.matmul(tf.eye(filters, dtype=upstream.dtype), rows, transpose_b=True)
         turned = tf.reshape(turned, [filters, *sizes(upstream)[:3]])
         image = tf.pad(turned, [[0, 0], [0, 0], [0, 0], [1, 1]])
         image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
-        found = convolution(image, x, [[0, 0], [1, 1]], _DIMENSIONS)
-        found = tf.reshape(found, (3, filters, 3, channels))
+        found = convolution(image, x, [[0, 0], [lines // 2] * 2], _DIMENSIONS)
+        found = tf.reshape(found, (3, filters, lines, channels))
         return tf.transpose(tf.reverse(found, (0, 2)), (2, 0, 3, 1))
 
     @staticmethod
@@ -96,9 +106,9 @@ class XlaOnCpu(Xla):
 
     @staticmethod
     def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-        mean = tf.reduce_mean(x, PIXELS)
+        mean = tf.reduce_mean(x, pixels(x))
         # The fast kernel for sums over pixels is not used where what is summed is a product: hence the maximum.
-        return mean, tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), PIXELS)
+        return mean, tf.reduce_mean(tf.maximum(tf.square(x - mean), 0), pixels(x))
 
 
 def put_in_place(buffer: Tensor, start: Any, part: Tensor) -> Tensor:
@@ -112,16 +122,16 @@ def add_in_place(buffer: Tensor, start: Any, part: Tensor) -> Tensor:
 
 
 def _convolve_in_rows(x, kernel):
-    """A 3x3 convolution to few filters as one with the kernel's three rows side by side, whose results are added.
+    """A 3x3 convolution to few filters as one with the kernel's rows side by side, whose results are added.
 
     XLA copies, for each pixel and for the few numbers that it makes of them, all that the kernel sees: now a third.
     """
-    _, _, channels, filters = kernel.shape
-    rows = tf.reshape(tf.transpose(kernel, (1, 2, 0, 3)), (1, 3, channels, 3 * filters))
-    found = tf.nn.conv2d(x, rows, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    lines, _, channels, filters = kernel.shape
+    rows = tf.reshape(tf.transpose(kernel, (1, 2, 0, 3)), (1, 3, channels, lines * filters))
+    found = tf.nn.conv2d(x, rows, 1, [[0, 0], [lines // 2] * 2, [1, 1], [0, 0]])
     height = sizes(x)[1]
-    above, here, below = (found[:, i : i + height, :, i * filters : (i + 1) * filters] for i in range(3))
-    return above + here + below
+    first, *others = (found[:, i : i + height, :, i * filters : (i + 1) * filters] for i in range(lines))
+    return functools.reduce(operator.add, others, first)
 
 
 _DIMENSIONS = {

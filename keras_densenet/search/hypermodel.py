@@ -11,7 +11,7 @@ from keras_densenet.architecture import Architecture
 from keras_densenet.models import DenseNet, DenseNetModel
 from keras_densenet.search.space import declare, parse, text
 from keras_densenet.training import RECIPES, KnownAccuracy, Recipe, Task
-from keras_densenet.types import ImageShape
+from keras_densenet.types import InputShape
 
 Values = bool | float | str | None | list[Any] | tuple[float, ...]
 """Of a hyperparameter: fixed, a list, a range, or any of them as text."""
@@ -55,7 +55,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        input_shape: ImageShape,
+        input_shape: InputShape,
         classes: int,
         *,
         many_labels: bool = False,

@@ -11,7 +11,7 @@ from tests.tiny import KINDS, STEMS, network
 
 def test_rows_are_those_of_the_papers_table():
     rows = explain.describe("densenet121")
-    assert [(row.name, row.height, row.layers, row.in_channels, row.out_channels) for row in rows] == [
+    assert [(row.name, row.size[0], row.layers, row.in_channels, row.out_channels) for row in rows] == [
         ("stem", 112, "7x7 conv, stride 2", 3, 64),
         ("stem_pool", 56, "3x3 max pool", 64, 64),
         ("block1", 56, "6 x (1x1, 3x3 conv)", 64, 256),
@@ -54,7 +54,7 @@ def test_an_unknown_image_size_is_refused_or_given():
         explain.stage_seconds(model)
     seconds = explain.stage_seconds(model, (20, 18, 3), 2, 1)
     rows = explain.describe(model, (20, 18, 3), seconds)
-    assert [(row.height, row.width) for row in rows[:2]] == [(20, 18), (20, 18)]
+    assert [row.size for row in rows[:2]] == [(20, 18), (20, 18)]
     assert rows[-1].name == "head"
 
 
