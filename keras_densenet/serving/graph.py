@@ -206,7 +206,9 @@ def prepared(model, preprocessing, size=None):
         size = size or (None if None in own_size else own_size)
         if isinstance(model, DenseNetModel):
             return model.with_preprocessing(preprocessing, size)
-        preprocessing = Preprocess(preprocessing, size, name="preprocess")
+        dimensions = len(model.input_shape) - 2
+        size = size if dimensions == 2 else None
+        preprocessing = Preprocess(preprocessing, size, dimensions=dimensions, name="preprocess")
     given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
     image = keras.Input((*([None, None] if None not in given else own_size), channels), name="image")
     return rebuilt(model, type(model), front=preprocessing, image=image)
