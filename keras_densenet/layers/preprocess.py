@@ -31,11 +31,12 @@ class Preprocess(keras.layers.Layer):
         size: of the result in pixels, an int or `(height, width)`. None: no resize, no crop.
         crop_pct: the part of the resized image that the crop keeps, in (0, 1]; ImageNet's usual one is 0.875.
         interpolation: "bilinear" or "bicubic".
-        dimensions: 1 of signals, 2 of images, 3 of volumes; resizing is for images. Default: 2, of five axes 3.
+        dimensions: 1 of signals, 2 of images, 3 of volumes, which tells batches from single ones. Default: of two axes
+            1, of three and four 2, of five 3.
 
     Call arguments:
         inputs: raw pixels `(batch, height, width, channels)` or `(height, width, channels)`, of any integer or float
-            type; signals have one size, volumes three.
+            type; without a size also signals and volumes.
 
     Returns:
         A tensor of the inputs' rank, in the layer's compute dtype.
@@ -69,24 +70,24 @@ class Preprocess(keras.layers.Layer):
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
         ops.check_framing(crop_pct, interpolation)
-        if dimensions not in (None, 1, 2, 3) or (sides and dimensions not in (None, 2)):
+        if dimensions not in (None, 1, 2, 3):
             raise ValueError(
-                "dimensions must be 1 (signals), 2 (images) or 3 (volumes), and 2 where images get a size. "
-                f"Received: dimensions={dimensions!r}, size={size!r}"
+                f"dimensions must be 1 (signals), 2 (images) or 3 (volumes). Received: dimensions={dimensions!r}"
             )
         self.mode = plain_mode(mode)
         self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
         self.dimensions = dimensions
-        least = dimensions + 1 if dimensions else 3
-        most = least + 1 if dimensions or sides else 5
+        least, most = (dimensions + 1, dimensions + 2) if dimensions else (2, 5)
         self.input_spec = keras.layers.InputSpec(min_ndim=least, max_ndim=most)
 
     def build(self, input_shape: Shape) -> None:
+        self._check_rank(input_shape)
         ops.check_channels(self.mode, input_shape[-1])
 
     def call(self, inputs: Tensor) -> Tensor:
         pixels = tf.cast(inputs, tf.float64 if self.compute_dtype == "float64" else tf.float32)
-        is_single = len(pixels.shape) == 1 + (self.dimensions or 2)
+        axes = len(pixels.shape)
+        is_single = axes == 1 + (self.dimensions or {2: 1, 5: 3}.get(axes, 2))
         pixels = pixels[None] if is_single else pixels
         if self.size:
             in_bytes = self.mode in ("torch", "caffe", "unit")
@@ -95,8 +96,15 @@ class Preprocess(keras.layers.Layer):
         return pixels[0] if is_single else pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        *others, channels = input_shape
-        return (*([*others[:-2], *self.size] if self.size else others), channels)
+        self._check_rank(input_shape)
+        return (*input_shape[:-3], *self.size, input_shape[-1]) if self.size else tuple(input_shape)
+
+    def _check_rank(self, shape):
+        if self.size and len(shape) not in (3, 4):
+            raise ValueError(
+                f"Layer {self.name!r} resizes images; signals and volumes come in the network's own size: leave size "
+                f"out. Received: size={self.size}, inputs of shape {tuple(shape)}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         return {

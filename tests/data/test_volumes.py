@@ -311,8 +311,8 @@ def test_each_volume_by_its_own_mean_and_a_range_are_conventions():
     signals = Preprocess("each", dimensions=1)
     np.testing.assert_allclose(signals(volumes[0, 0])[1], signals(volumes[0, 0, 1]), atol=1e-6)
     assert Preprocess.from_config(signals.get_config()).dimensions == 1
-    with pytest.raises(ValueError, match=r"2 where images get a size. Received: dimensions=3"):
-        Preprocess("unit", size=8, dimensions=3)
+    with pytest.raises(ValueError, match=r"3 .volumes.. Received: dimensions=4"):
+        Preprocess("unit", dimensions=4)
     for wrong in ({"low": 1, "high": 0}, {"low": [0], "high": 1}, {"low": 0, "high": np.inf}):
         with pytest.raises(ValueError, match="Received: "):
             Preprocess(wrong)
