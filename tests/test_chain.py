@@ -1,11 +1,13 @@
-"""A table of many labels through every command, as somebody with X-rays would go: real files, one tiny network."""
+"""Data through every command, with tiny networks: many labels as somebody with X-rays has them, signals, volumes."""
 
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
+from keras_densenet import data, training
 from keras_densenet.cli import app
 from tests import many
 
@@ -79,3 +81,38 @@ def test_a_search_goes_by_the_area_under_roc_within_its_budget(table):
     assert best["figures"]["parameters"] <= 200_000
     assert 0 <= best["figures"]["val_auroc"] <= 1
     assert best["data"]["name"] == str(table)
+
+
+SCANS = {"scans": (9, 8, 10), "signals": (40, 2)}
+
+
+@pytest.mark.parametrize("kind", SCANS)
+def test_a_folder_of_arrays_goes_through_every_command(kind, tmp_path):
+    shape, random = SCANS[kind], np.random.default_rng(0)
+    for number in range(40):
+        path = tmp_path / kind / ["dim", "light"][number % 2] / f"{number}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, random.normal(1000 + 400 * (number % 2), 100, shape))
+    wanted = ["--dimensions", 1] if kind == "signals" else ["--image-size", "8x8x8", "--interpolation", "none"]
+    out = tmp_path / "run"
+    run("train", "--data", tmp_path / kind, *wanted, *TINY[:4], "--epochs", 8, "--warmup-epochs", 0, "--no-xla",
+        "--batch-size", 14, "--augmentation", "imagenet", "--flips", 0, "--intensity", 0.1, "--out", out)  # fmt: skip
+    state = json.loads((out / "run.json").read_text())
+    assert state["images"]["shape"] == ([40, 2] if kind == "signals" else [8, 8, 8, 1])
+    assert state["test"]["accuracy"] == 1.0
+    assert "accuracy 100.00%" in run("evaluate", out, "--out", out / "test", "--resamples", 0)
+    assert "temperature" in run("calibrate", out)
+    files = [tmp_path / kind / f"{name}/{number}.npy" for number, name in ((4, "dim"), (5, "light"))]
+    answers = [json.loads(line)["predictions"] for line in run("predict", out, *files, "--json").splitlines()]
+    assert [answer[0]["label"] for answer in answers] == ["dim", "light"]
+    run("explain", "cam", out, files[0], "--out", out / "cam")
+    assert [*(out / "cam").iterdir()]
+    served = out / "served"
+    told = run("export", out, "--out", served, "--name", "arrays", "--check")
+    assert "every warm-up request answered" in told
+    model = tf.saved_model.load(served / "arrays/1")
+    raw = data.read_images(files, training.load_model(out)[0].framing)
+    found = model.signatures["serving_default"](image=tf.constant(raw))
+    expected = [{row["label"]: row["probability"] for row in answer} for answer in answers]
+    for row, wanted in zip(found["probabilities"].numpy(), expected, strict=True):
+        np.testing.assert_allclose(row, [wanted[name] for name in ("dim", "light")], atol=1e-5)

@@ -64,12 +64,31 @@ command = functools.partial(app.command, cls=WithTensorFlow)
 Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
 DATA = (
     "digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, a folder with the "
-    "images of each class in a subfolder (below train, val and test, if there are such), or a table (.csv, .tsv) of "
-    "paths with a class, or a column of 1 and 0 for each label."
+    "images (or signals, or volumes) of each class in a subfolder (below train, val and test, if there are such), or a "
+    "table (.csv, .tsv) of paths with a class, or a column of 1 and 0 for each label."
 )
 Data = Annotated[str, typer.Option(help=DATA)]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Height and width to give all images. Default: their own if they agree, else 224.")
+    str | None,
+    typer.Option(
+        help="What all images get: 64, HEIGHTxWIDTH or, of volumes, DEPTHxHEIGHTxWIDTH. Default: their own if they "
+        "agree, else 224."
+    ),
+]
+Dimensions = Annotated[
+    int | None,
+    typer.Option(
+        help="1 of signals, 2 of images, 3 of volumes; what arrays do not say by themselves.",
+        show_default="those of --image-size, or the files'",
+    ),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        help="How images of other sizes get theirs: bilinear, bicubic or, of signals and volumes, none: cut at the "
+        "centre or filled up with zeros.",
+        show_default="bilinear",
+    ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without images and classes that cannot be used.")]
 DataDir = Annotated[
@@ -282,14 +301,24 @@ def read_labels(path, network):
     return labels
 
 
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None):
+def size_of(text, option="--image-size"):
+    """The size that a text means: an int for "64", a tuple for "48x64" and "16x48x64", None for None."""
+    if text is None:
+        return None
+    sides = text.split("x")
+    if len(sides) > 3 or not all(side.isdecimal() for side in sides):
+        raise ValueError(f"{option} must be like 64, 224x224 or 64x64x64. Received: {text!r}")
+    return int(text) if len(sides) == 1 else tuple(map(int, sides))
+
+
+def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None, **options):
     """Loads what `data.load` takes, for a network by its `Framing`, and tells what its check found."""
     import absl.logging
 
     from keras_densenet.data.sources import name_of
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    given = {"image_size": image_size, "channels": channels}
+    given = {"image_size": image_size, "channels": channels, **options}
     if framing is not None:
         given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
     splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)

@@ -17,6 +17,7 @@ from keras_densenet.cli.common import (
     console,
     load_network,
     load_splits_of,
+    size_of,
     start_tensorflow,
     table_options,
 )
@@ -80,6 +81,8 @@ def cam(
 ):
     """Draw what in images speaks for a class: Grad-CAM, laid over each image; what the network did not see is darker.
 
+    Of a volume three slices are drawn through the place where the heat is strongest, a signal as curves before it.
+
     Example: keras-densenet explain cam runs/digits seven.png photos/ --level P1 --out cam
 
     Example: keras-densenet explain cam runs/xrays a.png --label Effusion
@@ -96,14 +99,17 @@ def cam(
         pixels = data.read_images(batch, framing)
         found = kd.grad_cam(network, pixels, class_index, level, method)
         probabilities = answering(pixels, training=False).numpy()
-        for path, cam, index, row in zip(batch, found.maps, found.classes, probabilities, strict=True):
+        for path, image, heat, index, row in zip(batch, pixels, *found[:2], probabilities, strict=True):
             label, probability = labels[index], f"{row[index]:.1%}"
             name = f"{path.stem}-{visible(label).replace('/', '_')}"
             while name in written:  # files of one name in several folders
                 name += "_"
             written.add(name)
-            picture = _overlaid(path, cam, framing)
-            views.draw_captioned(picture, f"{label} {probability}", out / f"{name}.png", f"class {index} {probability}")
+            if heat.ndim == 2:
+                picture, otherwise = _overlaid(path, heat, framing), f"class {index} {probability}"
+                views.draw_captioned(picture, f"{label} {probability}", out / f"{name}.png", otherwise)
+            else:
+                views.draw_activation(image, heat, out / f"{name}.png", f"{label} {probability}")
             table.add_row(str(path), label, probability, str(out / f"{name}.png"))
     console.print(table)
 
@@ -173,7 +179,9 @@ def describe(
     out: Annotated[
         pathlib.Path | None, typer.Option(help="Picture of the blocks and their channels to draw, .png or .svg.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width. Default: the network's own.")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="64, HEIGHTxWIDTH or DEPTHxHEIGHTxWIDTH. Default: the network's own.")
+    ] = None,
     measure: Annotated[
         bool, typer.Option("--time/--no-time", help="Measure each stage's share of the time of inference here.")
     ] = True,
@@ -193,7 +201,8 @@ def describe(
         raise ValueError(f"{network!r} is no run's folder, no .keras file and no model: see keras-densenet models")
     shape = None
     if image_size is not None:
-        shape = (image_size, image_size, kd.cost(model).stages[0].stage.in_channels)
+        size, stem = size_of(image_size), kd.cost(model).stages[0].stage
+        shape = (*((size,) * len(stem.size) if isinstance(size, int) else size), stem.in_channels)
     seconds = None
     if measure:
         with console.status(f"measuring {batch_size} images, stage by stage"):

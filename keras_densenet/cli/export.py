@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_densenet import data, models, serving, training
-from keras_densenet.cli.common import Model, command, console
+from keras_densenet.cli.common import Model, command, console, size_of
 from keras_densenet.console import Table
 
 
@@ -79,9 +79,11 @@ def export(
     if xla:
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
+    size = size_of(size, "--size")
+    size = (size,) * (len(network.input_shape) - 2) if isinstance(size, int) else size
     images = None
     if representative is not None:
-        images = data.read_images(data.files_of([representative]), models.framing_of(network, _size(size)))
+        images = data.read_images(data.files_of([representative]), models.framing_of(network, size))
     if format != "saved_model":
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
@@ -103,7 +105,7 @@ def export(
             preprocessing=preprocessing,
             top_k=top_k,
             levels=[level for level in levels.split(",") if level],
-            size=_size(size),
+            size=size,
             max_megapixels=max_megapixels,
             folded=fold,
             activation=activation,
@@ -118,15 +120,6 @@ def export(
             report = serving.check_saved_model(target)
         _show(report)
     return None
-
-
-def _size(text):
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"--size must be like 224x224. Received: {text!r}")
-    return int(height), int(width)
 
 
 def _facts(file):

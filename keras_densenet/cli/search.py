@@ -13,12 +13,16 @@ from keras_densenet import training
 from keras_densenet.cli.common import (
     Data,
     DataDir,
+    Dimensions,
+    ImageSize,
+    Interpolation,
     SkipBad,
     WithTensorFlow,
     app,
     console,
     filled,
     load_splits,
+    size_of,
     table_options,
 )
 from keras_densenet.cli.recipes import named, recipe_options
@@ -98,9 +102,9 @@ def run(
     ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
     search_seed: Annotated[int | None, typer.Option(help="Of the points; grid has none.", show_default="1")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Height and width. Default: 16 for the digits, which are 8x8, else the images'.")
-    ] = None,
+    image_size: ImageSize = None,
+    dimensions: Dimensions = None,
+    interpolation: Interpolation = None,
     limit: Annotated[
         int | None, typer.Option(help="Train on so many images, validate on half as many, test on so many.")
     ] = None,
@@ -142,10 +146,9 @@ def run(
     settled = named(recipe).changed(**short).changed(**changes)
     if search_seed is not None and algorithm == "grid":
         raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
-    if image_size is None and data == "digits":
-        image_size = 16
-    known = described(data, **table)
-    splits = limited(load_splits(known, image_size, skip_bad, data_dir, settled.seed), limit)
+    size = size_of("16" if image_size is None and data == "digits" else image_size)  # the digits are of 8x8
+    known, framing = described(data, **table), {"dimensions": dimensions, "interpolation": interpolation or "bilinear"}
+    splits = limited(load_splits(known, size, skip_bad, data_dir, settled.seed, **framing), limit)
     if "batch_size" not in changes:
         settled = filled(settled, splits)
     given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}
@@ -168,8 +171,9 @@ def run(
                 hypermodel,
                 search.Budget(**limits, batch_size=settled.batch_size),
                 splits,
-                {"name": known, "image_size": image_size, "images": limit, "skip_bad": skip_bad or None}
-                | {"data_dir": data_dir and str(data_dir)},
+                {"name": known, "image_size": size, "images": limit, "skip_bad": skip_bad or None}
+                | {"data_dir": data_dir and str(data_dir)}
+                | ({"interpolation": interpolation} if interpolation else {}),
                 algorithm=algorithm,
                 trials=trials or None,
                 executions=executions,

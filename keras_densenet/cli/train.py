@@ -12,13 +12,16 @@ from keras_densenet.budget import Budget
 from keras_densenet.cli.common import (
     DATA,
     DataDir,
+    Dimensions,
     ImageSize,
+    Interpolation,
     SkipBad,
     command,
     console,
     filled,
     load_splits,
     run_training,
+    size_of,
     table_options,
 )
 from keras_densenet.cli.recipes import named, recipe_options
@@ -55,6 +58,8 @@ def train(
     stem: Annotated[str | None, _own("cifar (3x3), imagenet or deep (stride 4).", "cifar")] = None,
     data: Annotated[str | None, typer.Option(help=DATA, show_default="digits, or a best.json's")] = None,
     image_size: ImageSize = None,
+    dimensions: Dimensions = None,
+    interpolation: Interpolation = None,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
     weights: Annotated[str | None, typer.Option(help="To start from; the classifier is new.")] = None,
@@ -85,11 +90,15 @@ def train(
 
     Example: keras-densenet train --model searches/digits/best.json --out runs/best
 
+    Example: keras-densenet train --data scans/ --image-size 64x64x64 --normalise each --stem imagenet --out runs/scans
+
     Example: keras-densenet train --recipe cifar --data cifar10 --model densenet-bc-100-12 --out runs/paper
     """
     own = {"depth": depth, "blocks": blocks, "growth_rate": growth_rate, "theta": theta, "bottleneck": bottleneck}
     plan = _plan(model, {**own, "stem": stem})
-    source = _source(model, plan.data, data, image_size, data_dir, table)
+    source = _source(model, plan.data, data, size_of(image_size), data_dir, table)
+    interpolation = interpolation or plan.data.get("interpolation") or "bilinear"
+    source |= {"dimensions": dimensions, "interpolation": interpolation}
     if sync_statistics and strategy == "none":
         raise ValueError("--sync-statistics needs --strategy mirrored or multi_worker")
     if batch_size not in (None, "auto"):
@@ -167,13 +176,14 @@ def _source(model, planned, data, image_size, data_dir, table):
     options, name = known if isinstance(known, dict) else {}, name_of(known)
     moved = os.path.isabs(name) and not os.path.exists(name)
     wrong = ["--data"] if data is not None and absolute(data) != absolute(name) and not moved else []
-    wrong += ["--image-size"] if image_size is not None and [image_size] * 2 != size else []
+    wanted = [image_size] * len(size) if isinstance(image_size, int) else [*(image_size or size)]
+    wrong += ["--image-size"] if wanted != size else []
     fixed = {"--uncertain": "uncertain", "--column": "columns"}
     wrong += [flag for flag, other in fixed.items() if other in table and table[other] != options.get(other)]
     if wrong:
         raise ValueError(
             f"{', '.join(wrong)} cannot be other than in {model}, whose network was found on {name} at "
-            f'{size[0]}x{size[1]}: leave it out, or take "data" out of the file to train on other images'
+            f'{"x".join(map(str, size))}: leave it out, or take "data" out of the file to train on other images'
         )
     return {
         "source": described(**{**options, "source": data or name, **table}),

@@ -1,63 +1,48 @@
-"""Images of more than 8 bits a value or of any number of bands: NumPy's files, DICOM, and Pillow's 16-bit images."""
+"""Images of more than 8 bits a value or of any number of bands, volumes and signals: arrays, NIfTI, DICOM."""
 
 import io
 import pathlib
-import threading
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-ENDINGS = {".npy", ".dcm", ".dicom"}
-BYTES = {b"\x93NUMPY": 0, b"DICM": 128}  # what such files begin with, and where
+from keras_densenet.data.headers import VALUES, Fault, kind_of, read_array
+
+AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
+LAST = {1: "(length, channels)", 2: "(height, width, bands)", 3: "(depth, height, width, channels)"}
+SHAPES = {dimensions: f"an array neither {AXES[dimensions]} nor {LAST[dimensions]}" for dimensions in AXES}
+FIXED = {"dicom": 2, "nifti": 3}  # dimensions of what is no plain array
 FRAMES = "of several frames"
-SHAPE = "an array neither (height, width) nor (height, width, bands)"
-VALUES = "an array of what are no real numbers, or of NaN or infinity"
 PACKED = "DICOM of a compression for which pydicom needs another package, such as pylibjpeg"
 WINDOW, OWN_RANGE = "DICOM, seen through its window", "DICOM without a window, in its own units"
 ORIENTATION = 0x0112  # the EXIF tag
-_PARSER = threading.Lock()  # of headers: Python 3.11's fails now and then where two threads use it
 
 
-class Fault(ValueError):
-    """What forbids to use a file, a finding of `check`."""
-
-    def __init__(self, finding):
-        super().__init__(f"it is {finding}")
-        self.finding = finding
-
-
-def is_array_file(record):
-    """Whether a file's path, or its bytes, begin as NumPy's files or DICOM do."""
-    if isinstance(record, bytes):
-        head = record[:132]
-    else:
-        with open(record, "rb") as file:
-            head = file.read(132)
-    return any(head[start:].startswith(known) for known, start in BYTES.items())
-
-
-def contents(record):
-    """What a record holds: an array `(height, width, bands)` for NumPy's files and DICOM, itself for everything else.
+def contents(record, dimensions=2):
+    """What a record holds: an array `(*sizes, channels)` for NumPy's files, NIfTI and DICOM, itself for all else.
 
     Args:
         record: a path, bytes or an array.
+        dimensions: how many sizes there are: 1 of a signal, 2 of an image, 3 of a volume.
 
     Returns:
         The array or the record, and findings about it, a list.
 
     Raises:
-        Fault: for an array that is no image.
+        Fault: for an array that is none of so many dimensions.
         ValueError: for a file that is damaged.
     """
-    if isinstance(record, np.ndarray) or not is_array_file(record):
+    kind = None if isinstance(record, np.ndarray) else kind_of(record)
+    if kind is None:
         return record, []
-    file = io.BytesIO(record if isinstance(record, bytes) else pathlib.Path(record).read_bytes())
-    array, findings = (_read_npy(file), []) if file.getvalue()[:1] == b"\x93" else _read_dicom(file)
-    if array.ndim == 2:
+    if FIXED.get(kind, dimensions) != dimensions:
+        raise Fault(SHAPES[dimensions])
+    array, findings = _read_dicom(record) if kind == "dicom" else (read_array(record, kind), [])
+    if array.ndim == dimensions:
         array = array[..., None]
-    if array.ndim != 3 or not array.size:
-        raise Fault(SHAPE)
+    if array.ndim != dimensions + 1 or not array.size:
+        raise Fault(SHAPES[dimensions])
     if array.dtype.kind not in "buif" or not np.isfinite(array).all():
         raise Fault(VALUES)
     return array, findings
@@ -121,15 +106,7 @@ def deep_pixels(image, record):
     return np.stack([np.asarray(band) for band in bands], -1)
 
 
-def _read_npy(file):
-    try:
-        with _PARSER:
-            return np.load(file, allow_pickle=False)
-    except MemoryError:
-        raise ValueError("its header tells of more than memory has") from None
-
-
-def _read_dicom(file):
+def _read_dicom(record):
     """The pixels of a DICOM file, and findings about it.
 
     Through its window, or its lookup table, grey pixels are 0..255; without either they are in its own units after the
@@ -142,7 +119,7 @@ def _read_dicom(file):
         raise ImportError("DICOM files need pydicom: pip install 'keras-densenet[medical]'") from None
     try:
         with warnings.catch_warnings(action="ignore"):  # of values that are spelled oddly
-            header = pydicom.dcmread(file)
+            header = pydicom.dcmread(io.BytesIO(record) if isinstance(record, bytes) else record)
             if int(header.get("NumberOfFrames") or 1) > 1:
                 raise Fault(FRAMES)
             stored = header.pixel_array

@@ -11,26 +11,26 @@ import pathlib
 import numpy as np
 
 from keras_densenet.data.arrays import (
+    FIXED,
     FRAMES,
     ORIENTATION,
     OWN_RANGE,
     PACKED,
-    SHAPE,
-    VALUES,
+    SHAPES,
     WINDOW,
-    Fault,
     contents,
     has_16_bits,
     is_deep,
 )
-from keras_densenet.data.images import ANIMATED, DEEP, NO_IMAGE, faults, is_plain, open_image, pillow
+from keras_densenet.data.headers import NO_PICTURES, SEVERAL, VALUES, Fault, header_of, kind_of, look_through
+from keras_densenet.data.images import ANIMATED, DEEP, MODES, NO_IMAGE, faults, open_image, pillow
 from keras_densenet.data.progress import watched
 from keras_densenet.data.splits import subset
 from keras_densenet.files import written_beside
 from keras_densenet.names import visible
 
 NOWHERE, DAMAGED, FORBIDDEN = "a link that leads nowhere", "truncated or damaged", "not allowed to be read"
-BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP, FRAMES, PACKED, SHAPE, VALUES)
+BAD = (NO_IMAGE, NOWHERE, DAMAGED, FORBIDDEN, ANIMATED, DEEP, FRAMES, PACKED, SEVERAL, VALUES, *SHAPES.values())
 PASSED = "passed over, for they are no images"
 CMYK, TURNED = "CMYK, turned into RGB", "EXIF-rotated, turned upright"
 DEPTH16, SCALED = "16-bit, read as 0..255 with fractions", "16-bit in a format that is scaled to 8 bits"
@@ -90,21 +90,31 @@ def cache_file(kind, source, suffix):
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What one file is: its findings of `BAD` and `HANDLED`, and its upright size.
+    """What one file is: its findings of `BAD` and `HANDLED`, and its shape.
 
-    `channels` are 1 if it is grey, 3 if it is another one of Pillow's images, or an array's bands; `deep` is whether it
-    is decoded as float32.
+    `shape` is that of an upright image with 1 (grey) or 3 channels, or of an array as it is; `dimensions` are known of
+    what is no plain array; `deep` is whether it is decoded as float32.
     """
 
     findings: list[str]
-    height: int = 0
-    width: int = 0
-    channels: int = 0
+    shape: list[int] = dataclasses.field(default_factory=list)
+    dimensions: int | None = None
     deep: bool = False
 
     @property
     def good(self):
         return not set(self.findings) & set(BAD)
+
+    def may_have(self, dimensions):
+        """Whether it can be taken for a signal (1), an image (2) or a volume (3)."""
+        is_whole = len(self.shape) in (dimensions, dimensions + 1) and min(self.shape) > 0
+        return is_whole and self.dimensions in (None, dimensions)
+
+    def size(self, dimensions):
+        return tuple(self.shape[:dimensions])
+
+    def channels(self, dimensions):
+        return self.shape[dimensions] if len(self.shape) > dimensions else 1
 
 
 def look_at_all(root, files):
@@ -133,12 +143,18 @@ def look_at_all(root, files):
 
 
 def look_at(file):
-    """A `Look` at one file, which is read to its end."""
-    PIL = pillow()
+    """A `Look` at one file, which is read to its end; of arrays, which may be large, a block at a time."""
+    PIL, kind = pillow(), None
     try:
-        record, noticed = contents(file)
-        if isinstance(record, np.ndarray):
-            return Look(noticed, *record.shape, not is_plain(record))
+        kind = kind_of(file)
+        if kind == "dicom":
+            pixels, noticed = contents(file)
+            return Look(noticed, [*pixels.shape], FIXED[kind], True)
+        if kind:
+            with header_of(file, kind) as header:
+                look_through(header)
+            plain = header.dtype == "uint8" and (len(header.shape) == 2 or header.shape[-1:] in [(n,) for n in MODES])
+            return Look([], [*header.shape], FIXED.get(kind), not plain)
         with open_image(file) as image:
             turn, deep = image.getexif().get(ORIENTATION, 1), is_deep(image)
             found = faults(image)
@@ -155,7 +171,7 @@ def look_at(file):
     except Fault as fault:
         return Look([fault.finding])
     except PIL.UnidentifiedImageError:
-        return Look([NO_IMAGE])
+        return Look([DAMAGED if str(file).lower().endswith(NO_PICTURES) else NO_IMAGE])
     except FileNotFoundError:
         return Look([NOWHERE])
     except PermissionError:
@@ -163,7 +179,7 @@ def look_at(file):
     except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
         return Look([DAMAGED])
     found += [finding for finding, is_so in tests.items() if is_so]
-    return Look(found, height, width, 1 if grey else 3, deep)
+    return Look(found, [height, width, 1 if grey else 3], 2, deep)
 
 
 def checked(parts, names, report, source, skip_bad):

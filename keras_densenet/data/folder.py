@@ -1,4 +1,4 @@
-"""A folder of images as a data set."""
+"""A folder of images, signals or volumes as a data set."""
 
 import pathlib
 
@@ -18,7 +18,7 @@ def load_folder(folder, size=None, channels=None, **options):
 
     Args:
         folder: a path.
-        size, channels, **options: of `splits_of`.
+        size, channels, **options: of `splits_of`, such as dimensions.
 
     Returns:
         `Splits`.

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import io
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,11 +18,14 @@ from keras_densenet.data.arrays import (
     is_deep,
     with_channels,
 )
+from keras_densenet.data.boxes import framed
+from keras_densenet.data.headers import UNKNOWN, Fault
 from keras_densenet.data.progress import watched
 from keras_densenet.ops import Framing
-from keras_densenet.types import Array, ImageShape, Path
+from keras_densenet.types import Array, Path, Shape
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+NAMES = {1: "a signal", 2: "an image", 3: "a volume"}
 IN_MEMORY = 2**30  # bytes of pixels that may stay in memory
 
 NO_IMAGE = "not an image that Pillow reads"
@@ -76,20 +80,26 @@ def decode(record, framing, box=None):
     """Decodes one image as a `Framing` says.
 
     Args:
-        record: a file's path, its bytes, or an array `(height, width, channels)`. CMYK becomes RGB, transparency is
-            dropped. What a file is follows from its first bytes, whatever it is called.
+        record: a file's path, its bytes, or an array `(*sizes, channels)`. CMYK becomes RGB, transparency is dropped.
+            What a file is follows from its first bytes, whatever it is called.
         framing: a `Framing`.
-        box: a function from the upright image's `(height, width)` to a box `(top, left, height, width)` of your own.
+        box: a function from the upright image's height and width, or a volume's sizes, to starts and lengths of a box
+            of your own.
 
     Returns:
         `(height, width, channels)`, uint8 of 8 bits a value, otherwise float32: 16-bit images in 0..255 with fractions,
-        so that a network's preprocessing fits files of either depth; see `arrays` for DICOM and arrays.
+        so that a network's preprocessing fits files of either depth; see `arrays` for DICOM and arrays. Signals and
+        volumes are float32, in their own units.
 
     Raises:
         ValueError: for an image with `faults`, or what Pillow cannot decode.
         OSError: the same.
     """
-    record, _ = contents(record)
+    record, _ = contents(record, framing.dimensions)
+    if framing.dimensions != 2:
+        if not isinstance(record, np.ndarray):
+            raise Fault(UNKNOWN)
+        return framed(record, framing, box)
     if isinstance(record, np.ndarray) and not is_plain(record):
         return _framed(as_pixels(record), framing, box)
     if framing.channels not in MODES:
@@ -181,7 +191,8 @@ class Pictures:
         if np.ndim(keys) == 0:
             return decode(self.read(keys), self.framing).astype(self.dtype, copy=False)
         jobs = zip(keys, boxes or [None] * len(keys), strict=True)
-        with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+        workers = None if self.framing.dimensions == 2 else os.cpu_count()  # a volume takes its time and its memory
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:  # Pillow decodes without Python's lock
             found = pool.map(lambda job: decode(self.read(job[0]), self.framing, job[1]), jobs)
             empty = np.empty((0, *self.shape[1:]), self.dtype)
             return np.stack([*found]).astype(self.dtype, copy=False) if len(keys) else empty
@@ -201,21 +212,24 @@ class Pictures:
 
 def as_pictures(images, framing=None):
     """`Pictures` of an array, by default as it is."""
-    framing = framing or Framing(images.shape[1:3], images.shape[3])
-    return Pictures(np.arange(len(images)), framing, images.__getitem__, "uint8" if is_plain(images) else "float32")
+    framing = framing or Framing(images.shape[1:-1], images.shape[-1])
+    plain = framing.dimensions == 2 and is_plain(images)
+    return Pictures(np.arange(len(images)), framing, images.__getitem__, "uint8" if plain else "float32")
 
 
-def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) -> Array:
-    """Decodes image files for a network, as training on a folder of images does.
+def read_images(files: Iterable[Path | bytes], framing: Framing | Shape) -> Array:
+    """Decodes image files, signals or volumes for a network, as training on a folder of them does.
 
     Args:
-        files: paths, or contents, of files in any format that Pillow reads, of DICOM or of NumPy's `.npy`.
-        framing: how a file becomes the network's input, such as its `framing`; or the `(height, width, channels)` that
-            it expects, for a `Framing` of that size. Without a size, all images must be of one.
+        files: paths, or contents, of files in any format that Pillow reads, of DICOM, of NumPy's `.npy` or `.npz` (of
+            one array), or of NIfTI.
+        framing: how a file becomes the network's input, such as its `framing`; or the `(*sizes, channels)` that it
+            expects, for a `Framing` of that size. Without a size, all images must be of one.
 
     Returns:
         float32 `(images, height, width, channels)` in 0..255, of 16 bits with fractions; `.npy` of floats, and DICOM
-        with a rescale slope and no window, in their own range.
+        with a rescale slope and no window, in their own range. Signals `(signals, length, channels)` and volumes
+        `(volumes, depth, height, width, channels)` in their own range.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -227,17 +241,18 @@ def read_images(files: Iterable[Path | bytes], framing: Framing | ImageShape) ->
     """
     if not isinstance(framing, Framing):
         *size, channels = framing
-        framing = Framing(None if None in size else [side for side in size if side], channels)
-    PIL, found = pillow(), []
+        assert channels is not None
+        framing = Framing(None if None in size else [side for side in size if side], channels, dimensions=len(size))
+    PIL, found, what = pillow(), [], NAMES[framing.dimensions or 2]
     for file in files:
         try:
             found.append(decode(file, framing))
         except FileNotFoundError:
             raise FileNotFoundError(f"There is no image {str(file)!r}") from None
         except PIL.UnidentifiedImageError:
-            raise ValueError(f"{_named(file)} cannot be decoded as an image: {NO_IMAGE}") from None
+            raise ValueError(f"{_named(file)} cannot be decoded as {what}: {NO_IMAGE}") from None
         except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
-            raise ValueError(f"{_named(file)} cannot be decoded as an image: {error}") from None
+            raise ValueError(f"{_named(file)} cannot be decoded as {what}: {error}") from None
     if len({image.shape for image in found}) > 1:
         raise ValueError("The network takes any size, but all images of one call must be of the same")
     return np.stack(found).astype("float32")

@@ -4,7 +4,7 @@ import functools
 import pathlib
 from collections.abc import Iterable
 
-from keras_densenet.data.arrays import ENDINGS, is_array_file
+from keras_densenet.data.headers import is_called_array, kind_of
 from keras_densenet.data.images import formats, pillow
 from keras_densenet.types import Path
 
@@ -36,12 +36,12 @@ def list_images(folder: Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
 
 def is_image(file):
     """Whether a file claims to be an image that is read; it may still be damaged."""
-    if file.suffix.lower() in _endings() | ENDINGS:
+    if file.suffix.lower() in _endings() or is_called_array(file):
         return True
     PIL = pillow()
     told_by_bytes = [name for name in formats() if PIL.Image.OPEN[name][1] is not None]
     try:
-        if is_array_file(file):
+        if kind_of(file):
             return True
         with PIL.Image.open(file, formats=told_by_bytes):
             return True

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_densenet.data.digits import load_digits
 from keras_densenet.data.folder import load_folder
 from keras_densenet.data.images import MODES, as_pictures
@@ -57,6 +59,7 @@ def load(
     validation: float = 0.1,
     crop_pct: float | None = None,
     interpolation: str = "bilinear",
+    dimensions: int | None = None,
     images: Path | None = None,
     uncertain: str | None = None,
     columns: Mapping[str, str | Sequence[str]] | None = None,
@@ -65,12 +68,13 @@ def load(
 
     Args:
         source: "digits"; "fashion_mnist", from IDX files in `data_dir` or of Debian's `dataset-fashion-mnist`; the path
-            of a folder of images, see `load_folder`; of a table (`.csv`, `.tsv`), see `load_table`; or any
-            image-classification name of TensorFlow Datasets, such as "cifar10", which is downloaded if it is not on
-            disk. Or a dict of "source", "images", "uncertain" and "columns", as the `run.json` of a run on a table has.
-        image_size: int or `(height, width)` that every image gets. Default: the images' own size if they all have one,
-            otherwise 224.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA); of `.npy` files any number that they have. Default: the images' own.
+            of a folder of images, signals or volumes, see `load_folder`; of a table (`.csv`, `.tsv`), see `load_table`;
+            or any image-classification name of TensorFlow Datasets, such as "cifar10", which is downloaded if it is not
+            on disk. Or a dict of "source", "images", "uncertain" and "columns", as the `run.json` of a run on a table
+            has.
+        image_size: int or `(height, width)` that every image gets, `(length,)` of signals, `(depth, height, width)` of
+            volumes. Default: the images' own size if they all have one, otherwise 224.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA); of arrays any number that they have. Default: the images' own.
         seed: of what is held out for validation and test, where the source does not say. Give the same to train and
             to evaluate.
         skip_bad: whether to go on without bad data, which is an error otherwise.
@@ -78,6 +82,8 @@ def load(
         validation: share of the training images to hold out where the source has no validation images; 0 validates on
             the test images.
         crop_pct, interpolation: how an image of another size becomes one of `image_size`, as in `Framing`.
+        dimensions: 1 of signals, 2 of images, 3 of volumes. Default: as many as `image_size` has; or what most files
+            are, where plain arrays of two or three axes are images.
         images: of a table, the folder that its paths are in. Default: the table's.
         uncertain: of a table with a column for each label, what -1 means: "ignore" (unknown, the default), "positive"
             or "negative".
@@ -99,9 +105,15 @@ def load(
     known: Mapping[str, Any] = source if isinstance(source, Mapping) else {"source": source}
     name, images = os.fspath(known["source"]), images or known.get("images")
     uncertain, columns = uncertain or known.get("uncertain"), columns or known.get("columns")
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size and tuple(image_size)
-    if size and min(size) < 1:
+    size = image_size if image_size is None or isinstance(image_size, int) else tuple(map(int, image_size))
+    if size is not None and min(np.atleast_1d(size)) < 1:
         raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
+    wanted = dimensions or (len(size) if isinstance(size, tuple) else None)
+    if wanted not in (None, 1, 2, 3) or (isinstance(size, tuple) and len(size) != wanted):
+        raise ValueError(
+            "dimensions must be 1 (signals), 2 (images) or 3 (volumes), and image_size have as many. "
+            f"Received: dimensions={dimensions}, image_size={image_size}"
+        )
     framing: dict[str, Any] = {"crop_pct": crop_pct, "interpolation": interpolation}
     options = {"size": size, "channels": channels, "seed": seed, "skip_bad": skip_bad, "validation": validation}
     options |= framing
@@ -116,9 +128,12 @@ def load(
             f"Received: data_dir={str(data_dir)!r}"
         )
     if is_table:
-        return load_table(folder, images, uncertain or "ignore", columns, **options)
+        return load_table(folder, images, uncertain or "ignore", columns, **options, dimensions=wanted)
     if folder.is_dir() and name not in BUILT_IN:
-        return load_folder(folder, **options)
+        return load_folder(folder, **options, dimensions=wanted)
+    if wanted not in (None, 2):
+        raise ValueError(f"signals and volumes come from a folder or a table. Received: {name!r}")
+    options["size"] = size = (size, size) if isinstance(size, int) else size
     if channels not in (None, *MODES):
         raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
     if name == DIGITS:

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_densenet.data.images import Pictures
+from keras_densenet.data.progress import watched
 from keras_densenet.data.stratify import held
 from keras_densenet.ops import Framing
 from keras_densenet.types import Array
 
-STATISTICS = 2000
+STATISTICS, VALUES = 2000, 2**25  # images that are looked at, and how many of their values at once
 
 
 class Split(NamedTuple):
@@ -17,7 +18,7 @@ class Split(NamedTuple):
 
     Args:
         images: pixels in 0..255 by index: an array `(count, height, width, channels)` in memory, or `Pictures`, which
-            has the same shape and is decoded when asked for.
+            has the same shape and is decoded when asked for. Signals have one size, volumes three, in their own range.
         labels: int32 `(count,)`, the class of each image; or of many labels int8 `(count, labels)`, 1 where an image
             has it, 0 where not, -1 where that is unknown.
         groups: what each image belongs to, such as a patient, `(count,)`; None where nobody says.
@@ -141,7 +142,7 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel, for a network's normalisation.
 
     Args:
-        split: the training `Split`. Of `Pictures`, 2,000 that are evenly spread are looked at.
+        split: the training `Split`. Of `Pictures`, 2,000 that are evenly spread are looked at, of volumes 200.
 
     Returns:
         Two float32 arrays `(channels,)`, in the pixels' own range.
@@ -153,11 +154,15 @@ def mean_and_std(split: Split) -> tuple[Array, Array]:
     """
     count = len(split.labels)
     exact = isinstance(split.images, np.ndarray)
-    which = np.arange(count) if exact else np.linspace(0, count - 1, min(count, STATISTICS)).astype(int)
+    *sizes, _ = split.images.shape[1:]
+    at_once = max(1, min(500, VALUES // int(np.prod(sizes))))
+    most = STATISTICS if len(sizes) < 3 else STATISTICS // 10
+    which = np.arange(count) if exact else np.linspace(0, count - 1, min(count, most)).astype(int)
+    parts = [which[start : start + at_once] for start in range(0, len(which), at_once)]
     total = squares = 0.0
-    for start in range(0, len(which), 500):
-        pixels = split.images[which[start : start + 500]].astype("float64")
-        total, squares = total + pixels.sum((0, 1, 2)), squares + np.square(pixels).sum((0, 1, 2))
-    pixels = len(which) * np.prod(split.images.shape[1:3])
+    for part in parts if exact else watched(parts, "measuring", len(parts)):
+        pixels = split.images[part].astype("float64").reshape(-1, split.images.shape[-1])
+        total, squares = total + pixels.sum(0), squares + np.square(pixels).sum(0)
+    pixels = len(which) * np.prod(sizes)
     mean = total / pixels
     return mean.astype("float32"), np.sqrt(np.maximum(squares / pixels - np.square(mean), 0)).astype("float32")

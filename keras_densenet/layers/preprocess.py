@@ -24,10 +24,15 @@ class Preprocess(keras.layers.Layer):
     Args:
         mode: the convention that the weights were trained with, for pixels in 0..255: "torch" (0..1, then ImageNet's
             mean and standard deviation), "caffe" (BGR, minus ImageNet's mean), "unit" (0..1). Or `{"mean": ...,
-            "std": ...}` of your own images, in the unit of their pixels, each a number or one for each channel.
+            "std": ...}` of your own images, in the unit of their pixels, each a number or one for each channel. "each",
+            for values of no certain unit, such as MRI's: every channel of every image gets mean 0 and standard
+            deviation 1. `{"low": ..., "high": ...}`, for a range, such as a window of CT: they become 0 and 1, and so
+            does what is outside.
         size: of the result in pixels, an int or `(height, width)`. None: no resize, no crop.
         crop_pct: the part of the resized image that the crop keeps, in (0, 1]; ImageNet's usual one is 0.875.
         interpolation: "bilinear" or "bicubic".
+        dimensions: 1 of signals, 2 of images, 3 of volumes, which tells batches from single ones. Default: of two axes
+            1, of three and four 2, of five 3.
 
     Call arguments:
         inputs: raw pixels `(batch, height, width, channels)` or `(height, width, channels)`, of any integer or float
@@ -51,6 +56,7 @@ class Preprocess(keras.layers.Layer):
         size: Size | None = None,
         crop_pct: float = 1.0,
         interpolation: str = "bilinear",
+        dimensions: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})  # 16-bit pixels overflow in float16
@@ -64,9 +70,15 @@ class Preprocess(keras.layers.Layer):
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
         ops.check_framing(crop_pct, interpolation)
+        if dimensions not in (None, 1, 2, 3):
+            raise ValueError(
+                f"dimensions must be 1 (signals), 2 (images) or 3 (volumes). Received: dimensions={dimensions!r}"
+            )
         self.mode = plain_mode(mode)
         self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
-        self.input_spec = keras.layers.InputSpec(min_ndim=2, max_ndim=5)
+        self.dimensions = dimensions
+        least, most = (dimensions + 1, dimensions + 2) if dimensions else (2, 5)
+        self.input_spec = keras.layers.InputSpec(min_ndim=least, max_ndim=most)
 
     def build(self, input_shape: Shape) -> None:
         self._check_rank(input_shape)
@@ -74,12 +86,14 @@ class Preprocess(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         pixels = tf.cast(inputs, tf.float64 if self.compute_dtype == "float64" else tf.float32)
+        axes = len(pixels.shape)
+        is_single = axes == 1 + (self.dimensions or {2: 1, 5: 3}.get(axes, 2))
+        pixels = pixels[None] if is_single else pixels
         if self.size:
-            named = isinstance(self.mode, str)  # and so pixels are in 0..255
-            images = pixels if len(pixels.shape) == 4 else pixels[None]
-            images = ops.resize_and_crop(images, self.size, self.crop_pct, self.interpolation, saturate=named)
-            pixels = images if len(pixels.shape) == 4 else images[0]
-        return tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
+            in_bytes = self.mode in ("torch", "caffe", "unit")
+            pixels = ops.resize_and_crop(pixels, self.size, self.crop_pct, self.interpolation, saturate=in_bytes)
+        pixels = tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
+        return pixels[0] if is_single else pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)
@@ -99,6 +113,7 @@ class Preprocess(keras.layers.Layer):
             "size": self.size and list(self.size),
             "crop_pct": self.crop_pct,
             "interpolation": self.interpolation,
+            "dimensions": self.dimensions,
         }
 
 

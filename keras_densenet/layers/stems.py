@@ -9,6 +9,7 @@ from keras_densenet import ops
 from keras_densenet.architecture import StemConvolution, by, check_count, image_words, stem_convolutions
 from keras_densenet.layers.base import Norm, PaperLayer, any_image, channels_of, halved, images_like
 from keras_densenet.layers.preprocess import plain_mode
+from keras_densenet.ops.volumes import convolve_strided
 from keras_densenet.types import Mode, Shape, Tensor
 
 
@@ -46,10 +47,13 @@ class Stem(PaperLayer):
     def forward(self, inputs: Tensor, training: bool | None) -> Tensor:
         x = inputs
         for (_, size, stride, *_), (kernel, *rest) in zip(self.convolutions, self.h, strict=True):
-            if stride > 1:  # as torch pads; TensorFlow's "same" would pad one side alone
+            if stride > 1 or self.rank == 3:  # as torch pads; TensorFlow's "same" would pad one side alone
                 x = keras.ops.pad(x, [[0, 0], *[[size // 2] * 2] * self.rank, [0, 0]])
-            padding = "same" if stride == 1 else "valid"
-            x = keras.ops.conv(x, kernel, stride, padding, data_format="channels_last")
+            if self.rank == 3:
+                x = convolve_strided(x, keras.ops.convert_to_tensor(kernel), stride)
+            else:
+                padding = "same" if stride == 1 else "valid"
+                x = keras.ops.conv(x, kernel, stride, padding, data_format="channels_last")
             x = self.follow(x, training, *rest)
         return x
 

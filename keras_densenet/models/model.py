@@ -220,7 +220,8 @@ class DenseNetModel(Network):
         given = {"crop_pct": crop_pct, "interpolation": interpolation}
         noted = self.stages["stem"].framing if size is not None else {}
         framing = {**noted, **{name: value for name, value in given.items() if value is not None}}
-        layer = layers.Preprocess(mode, size, **framing, name="preprocess")
+        dimensions = len(self.input_shape) - 2
+        layer = layers.Preprocess(mode, size, **framing, dimensions=dimensions, name="preprocess")
         *own_size, channels = self.input_shape[1:]
         if layer.size and len(own_size) == 2 and own_size not in ([None, None], [*layer.size]):
             raise ValueError(f"size must be the network's own {tuple(own_size)}. Received: size={size!r}")
@@ -272,9 +273,8 @@ def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Frami
         (16, 16)
     """
     *own, channels = model.input_shape[1:]
-    if len(own) != 2:  # signals and volumes come as they are
-        return Framing(None, channels)
-    return Framing(size if None in own else tuple(own), channels, **next(_framings(model), {}))
+    size = size if None in own else tuple(own)
+    return Framing(size, channels, **next(_framings(model), {}), dimensions=len(own))
 
 
 def _framings(model):

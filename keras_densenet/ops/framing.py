@@ -1,4 +1,4 @@
-"""From an image file to a network's input: what is cut out of the image, and what size that gets."""
+"""From a file to a network's input: what is cut out of the image, signal or volume, and what size that gets."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,23 +9,28 @@ import tensorflow as tf
 from keras_densenet.types import Tensor
 
 PHOTO, PHOTO_CROP = 128, 0.875
+NONE = "none"
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names for the filters of Pillow
 
 
 @dataclasses.dataclass(frozen=True)
 class Framing:
-    """How an image file becomes pixels `(*size, channels)`: the same for training data, predictions and a server.
+    """How a file becomes the input `(*size, channels)`: the same for training data, predictions and a server.
 
-    The file is decoded, turned upright, brought to its channels, and resized (antialiased) so that it just covers
+    An image file is decoded, turned upright, brought to its channels, and resized (antialiased) so that it just covers
     `size / crop_pct`, of which the centre is cut out. An image that has its size already is left alone. A JPEG that is
     at least four times as large is decoded at a half, a quarter or an eighth of its size.
 
+    A signal or volume of another size is resized along each axis by itself (antialiased where it shrinks), or with the
+    interpolation "none" cut at the centre, and filled up with zeros on both sides.
+
     Args:
-        size: `(height, width)`. None: every image keeps its own.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA) of files; an array of pixels may have any number.
-        crop_pct: the part of the resized image that the crop keeps, in (0, 1]. Default: 0.875 from 128 pixels on, as
-            ImageNet's evaluation cuts 224 of 256, otherwise 1.
-        interpolation: "bilinear" or "bicubic".
+        size: `(height, width)`, of a signal `(length,)`, of a volume `(depth, height, width)`. None: their own.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA) of files; an array may have any number.
+        crop_pct: the part of the resized image that the crop keeps, in (0, 1]; of a signal or volume along each axis.
+            Default: 0.875 of images from 128 pixels on, as ImageNet's evaluation cuts 224 of 256, otherwise 1.
+        interpolation: "bilinear", which is linear along each axis, or "bicubic"; "none" for signals and volumes.
+        dimensions: 1 of signals, 2 of images, 3 of volumes. Default: as many as the size has, or 2.
 
     Raises:
         ValueError: for an argument out of range.
@@ -33,27 +38,49 @@ class Framing:
     Examples:
         >>> kd.data.Framing(size=(224, 224), channels=3).crop_pct
         0.875
+        >>> kd.data.Framing(size=(32, 64, 64), channels=1).dimensions
+        3
     """
 
     size: Sequence[int] | None
     channels: int
     crop_pct: float | None = None
     interpolation: str = "bilinear"
+    dimensions: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None:
             object.__setattr__(self, "size", tuple(map(int, self.size)))
+        dimensions = self.dimensions or (2 if self.size is None else len(self.size))
+        if dimensions not in (1, 2, 3) or (self.size is not None and len(self.size) != dimensions):
+            raise ValueError(
+                "size must have one number of a signal, two of an image, three of a volume, as many as dimensions say. "
+                f"Received: size={self.size}, dimensions={self.dimensions}"
+            )
+        object.__setattr__(self, "dimensions", dimensions)
         crop_pct = self.crop_pct
         if crop_pct is None:
-            is_photo = self.size is not None and min(self.size) >= PHOTO
+            is_photo = self.size is not None and dimensions == 2 and min(self.size) >= PHOTO
             object.__setattr__(self, "crop_pct", crop_pct := PHOTO_CROP if is_photo else 1.0)
-        check_framing(crop_pct, self.interpolation)
+        if self.size is not None and dimensions == 2 and self.interpolation == NONE:
+            raise ValueError(f'interpolation="{NONE}" is for signals and volumes. Received: size={self.size}')
+        check_framing(crop_pct, "bilinear" if self.interpolation == NONE else self.interpolation)
 
-    def box(self, height: int | Tensor, width: int | Tensor) -> tuple[Any, Any, Any, Any]:
-        """The box `(top, left, height, width)` of an upright image that becomes the input; numbers, or tensors."""
-        if self.size is None or (not tf.is_tensor(height) and (height, width) == self.size):
-            return 0, 0, height, width
+    def box(self, *sizes: int | Tensor) -> tuple[Any, ...]:
+        """The box that becomes the input, starts and lengths along each axis; numbers, or of images also tensors.
+
+        Args:
+            *sizes: height and width of an upright image; or the length of a signal; or depth, height and width.
+        """
+        if self.size is None or (not tf.is_tensor(sizes[0]) and sizes == self.size):
+            return (0,) * len(sizes) + sizes
         assert self.crop_pct is not None  # since construction
+        if self.interpolation == NONE:
+            return *((length - side) // 2 for length, side in zip(sizes, self.size, strict=True)), *self.size
+        if self.dimensions != 2:
+            sides = [self.crop_pct * length for length in sizes]
+            return *((length - side) / 2 for length, side in zip(sizes, sides, strict=True)), *sides
+        height, width = sizes
         whole_height, whole_width, top, left = cover(height, width, self.size, self.crop_pct)
         y, x = height / whole_height, width / whole_width
         return _real(top) * y, _real(left) * x, self.size[0] * y, self.size[1] * x

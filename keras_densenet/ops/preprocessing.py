@@ -13,23 +13,31 @@ from keras_densenet.types import Array, Mode, Tensor
 
 
 class Convention(NamedTuple):
-    """Pixels become `(pixels - mean) / std`, per channel or one for all, after RGB became BGR where `bgr`."""
+    """Pixels become `(pixels - mean) / std`, per channel or one for all, after RGB became BGR where `bgr`.
+
+    Where `each`, every channel of every image gets mean 0 and standard deviation 1 instead; where `clipped`, what is
+    then outside of 0..1 becomes 0 or 1.
+    """
 
     mean: Array
     std: Array
     bgr: bool = False
+    each: bool = False
+    clipped: bool = False
 
 
 def _float32(*values):
     return np.array(values, "float32")
 
 
-# The three in circulation, for pixels in 0..255. torch: torchvision, timm and keras.applications' DenseNets; caffe: the
-# authors' first Caffe ports and keras.applications' ResNets; unit: 0..1, TensorFlow Hub and plain tutorials.
+# The three in circulation, for pixels in 0..255: torch is that of torchvision, timm and keras.applications' DenseNets;
+# caffe of the authors' first Caffe ports and keras.applications' ResNets; unit (0..1) of TensorFlow Hub and plain
+# tutorials. And one for values of no certain unit, such as MRI's.
 CONVENTIONS = {
     "torch": Convention(_float32(123.675, 116.28, 103.53), _float32(58.395, 57.12, 57.375)),
     "caffe": Convention(_float32(103.939, 116.779, 123.68), _float32(1), bgr=True),
     "unit": Convention(_float32(0), _float32(255)),
+    "each": Convention(_float32(0), _float32(1), each=True),
 }
 
 
@@ -37,8 +45,8 @@ def convention(mode: Mode) -> Convention:
     """The `Convention` that `mode` means.
 
     Args:
-        mode: "torch", "caffe", "unit", or `{"mean": ..., "std": ...}` in the unit of the raw pixels, each a number for
-            all channels or one for each.
+        mode: "torch", "caffe", "unit", "each", or `{"mean": ..., "std": ...}` in the unit of the raw pixels, each a
+            number for all channels or one for each; or `{"low": ..., "high": ...}`, numbers that become 0 and 1.
 
     Raises:
         ValueError: for anything else.
@@ -57,9 +65,14 @@ def convention(mode: Mode) -> Convention:
         raise ValueError(
             f"mean must be finite and std positive, one number or one per channel. Received: mode={mode!r}"
         )
+    if isinstance(mode, dict) and mode.keys() == {"low", "high"}:
+        low, high = (np.asarray(mode[name], "float32") for name in ("low", "high"))
+        if low.ndim == high.ndim == 0 and low < high and np.isfinite([low, high]).all():
+            return Convention(low, high - low, clipped=True)
+        raise ValueError(f"low must be a finite number, and high a higher one. Received: mode={mode!r}")
     raise ValueError(
-        'mode must be "torch", "caffe", "unit" or {"mean": ..., "std": ...} in the unit of the raw pixels. '
-        f"Received: mode={mode!r}"
+        'mode must be "torch", "caffe", "unit", "each", {"mean": ..., "std": ...} or {"low": ..., "high": ...} in the '
+        f"unit of the raw pixels. Received: mode={mode!r}"
     )
 
 
@@ -81,15 +94,21 @@ def check_channels(mode: Mode, channels: int | None) -> None:
 
 
 def normalise(pixels: Tensor, mode: Mode) -> Tensor:
-    """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor.
+    """Applies the convention `mode` to pixels of floats `(..., channels)`, an array or a tensor, a batch for "each".
 
     Examples:
         >>> kd.ops.normalise(np.full((1, 1, 3), 255.0), "unit").tolist()
         [[[1.0, 1.0, 1.0]]]
     """
-    mean, std, bgr = convention(mode)
+    mean, std, bgr, each, clipped = convention(mode)
     mean, std = (values.astype(tf.as_dtype(pixels.dtype).name) for values in (mean, std))
-    return ((pixels[..., ::-1] if bgr else pixels) - mean) / std
+    if each:
+        axes = range(1, len(pixels.shape) - 1)
+        pixels -= tf.reduce_mean(pixels, axes, keepdims=True)
+        deviation = tf.sqrt(tf.reduce_mean(tf.square(pixels), axes, keepdims=True))
+        return tf.math.divide_no_nan(pixels, deviation)
+    pixels = ((pixels[..., ::-1] if bgr else pixels) - mean) / std
+    return tf.clip_by_value(pixels, 0, 1) if clipped else pixels
 
 
 def resize(

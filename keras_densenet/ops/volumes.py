@@ -28,6 +28,15 @@ def convolve_planes(convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, ker
     return _shifted(above)[0] + here + _shifted(below)[2]
 
 
+def convolve_strided(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """Convolves a volume that is padded already, with a kernel of any size: the planes that it sees become channels."""
+    window, _, _, channels, filters = kernel.shape
+    steps = (sizes(x)[1] - window) // stride * stride + 1
+    planes = tf.concat([x[:, first : first + steps : stride] for first in range(window)], -1)
+    kernel = tf.reshape(tf.transpose(kernel, (1, 2, 0, 3, 4)), (window, window, window * channels, filters))
+    return of_planes(lambda planes: tf.nn.conv2d(planes, kernel, stride, "VALID"), planes)
+
+
 def gradient_of_kernel_planes(
     gradient_of_kernel: Callable[[Tensor, Tensor, tuple[int, int]], Tensor], x: Tensor, upstream: Tensor
 ) -> Tensor:

@@ -213,7 +213,7 @@ def prepared(model, preprocessing, size=None):
             size = size or own_size
         if isinstance(model, DenseNetModel):
             return model.with_preprocessing(preprocessing, size)
-        preprocessing = Preprocess(preprocessing, size, name="preprocess")
+        preprocessing = Preprocess(preprocessing, size, dimensions=len(own_size), name="preprocess")
     any_size = [None] * len(own_size)
     given = preprocessing.compute_output_shape((None, *any_size, channels))[1:-1]
     image = keras.Input((*(any_size if None not in given else own_size), channels), name="image")

@@ -33,7 +33,7 @@ def build(network, splits, recipe, updates, task, weights=None, freeze=None, con
     mode = _normalisation(network, splits.train, recipe, weights)
     with dtype_policy(recipe.mixed_precision):
         image = keras.Input(splits.train.images.shape[1:], name="image")
-        normalise = Preprocess(mode, name="preprocess")
+        normalise = Preprocess(mode, dimensions=len(image.shape) - 2, name="preprocess")
         classes, ending = len(splits.labels), {"classifier_activation": task.activation} if task.many else {}
         if weights is None:
             model = constructor(**network, input_tensor=normalise(image), classes=classes, **ending)
@@ -55,8 +55,8 @@ def _normalisation(network, split, recipe, weights):
     checkpoint = plan and find(weights, plan)
     if checkpoint and (recipe.normalise == "data" or not isinstance(checkpoint.preprocessing, str)):
         return checkpoint.preprocessing
-    if recipe.normalise != "data":
-        return recipe.normalise
+    if recipe.mode:
+        return recipe.mode
     mean, std = mean_and_std(split)
     same = std <= 1e-4 * (1 + np.abs(mean))  # up to rounding: a channel in which there is nothing stays so
     return {"mean": mean, "std": np.where(same, 1, std)}

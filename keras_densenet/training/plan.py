@@ -14,8 +14,8 @@ class Plan(NamedTuple):
     Args:
         network: a dict of `DenseNet` arguments without input and classes.
         recipe: a dict of `Recipe` fields that belong to the network.
-        data: a dict with "name", "data_dir" and "skip_bad" of the data set, as `data.load` takes them, and its "shape"
-            and "classes"; empty where any will do.
+        data: a dict with "name", "data_dir", "skip_bad" and "interpolation" of the data set, as `data.load` takes them,
+            and its "shape" and "classes"; empty where any will do.
         budget: a `Budget` that the network was found within.
     """
 
@@ -55,7 +55,7 @@ def read_plan(path):
             shape, classes, _ = (network.pop(name, None) for name in ("input_shape", "classes", "dropout_rate"))
             if data:
                 name = data["name"] if isinstance(data["name"], dict) else str(data["name"])
-                data = {"name": name, "data_dir": data.get("data_dir"), "skip_bad": data.get("skip_bad")}
+                data = {"name": name, **{key: data.get(key) for key in ("data_dir", "skip_bad", "interpolation")}}
                 data |= {"shape": tuple(shape), "classes": int(classes)}
             Recipe(**found["recipe"])
             network = {**network, "blocks": tuple(network["blocks"])}

@@ -22,15 +22,15 @@ def predict(
     bad: Callable[[Exception], None] | None = None,
     ask: Callable[[Array], Iterable[Any]] | None = None,
 ) -> Iterator[tuple[Path, Any]]:
-    """Asks a network about image files, a batch at a time.
+    """Asks a network about files of images, signals or volumes, a batch at a time.
 
     Args:
-        model: from pixels in 0..255 to probabilities; those of a `DenseNetModel` with `decisions` come after their
-            temperature.
+        model: from what `read_images` gives to probabilities; those of a `DenseNetModel` with `decisions` come after
+            their temperature.
         paths: of image files, an iterable.
         batch_size: images in a batch; a network for any size gets them one by one.
         bad: called with the error of a file that cannot be read, which is then left out. Default: the error is raised.
-        ask: a function from float32 images `(batch, height, width, channels)` to an answer for each. Default: their
+        ask: a function from float32 images `(batch, *sizes, channels)` to an answer for each. Default: their
             probabilities, `(classes,)`.
 
     Yields:
@@ -62,6 +62,8 @@ def predict(
 
 def predictor(model: keras.Model, ten_crop: bool = False) -> Callable[[Any], Any]:
     """A compiled function from images to probabilities, after the temperature of the model's `decisions`."""
+    if ten_crop and len(model.input_shape) != 4:
+        raise ValueError(f"ten_crop is for images. Received: a model of {model.input_shape}")
     model = with_temperature(model)
 
     def probabilities(images):

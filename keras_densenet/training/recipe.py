@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     import keras
 
     from keras_densenet.training.optimizer import PaperSGD
+    from keras_densenet.types import Mode
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 DROPS = (0.5, 0.75)  # of the paper on CIFAR and SVHN
-_NORMALISATIONS = ("data", "torch", "caffe", "unit")
+_NORMALISATIONS = ("data", "torch", "caffe", "unit", "each")
 _RULES = {
     "be at least 1": (lambda value: value >= 1, ("epochs", "batch_size", "accumulate")),
     "be positive": (lambda value: value > 0, ("learning_rate",)),
@@ -27,7 +28,10 @@ _RULES = {
     "be cross_entropy or focal": (("cross_entropy", "focal").__contains__, ("loss",)),
     "be shuffled or balanced": (("shuffled", "balanced").__contains__, ("sampling",)),
     f"be one of {', '.join(_POLICIES)}": (_POLICIES.__contains__, ("mixed_precision",)),
-    f"be one of {', '.join(_NORMALISATIONS)}": (_NORMALISATIONS.__contains__, ("normalise",)),
+    f"be one of {', '.join(_NORMALISATIONS)}, or LOW:HIGH": (
+        lambda value: value in _NORMALISATIONS or _range(value),
+        ("normalise",),
+    ),
 }
 
 
@@ -66,12 +70,16 @@ class Recipe:
     accumulate: Annotated[int, "Parts in which the images of an update pass, to save memory."] = 1
     mixed_precision: Annotated[str, "Keras dtype policy: float32, mixed_bfloat16, mixed_float16."] = "float32"
     augmentation: Annotated[str, "Of training images: none, shift, cifar (shift and flip) or imagenet."] = "shift"
+    flips: Annotated[tuple[int, ...], "Axes, from 0, along which every other image is mirrored."] = ()
+    intensity: Annotated[float, "Strength of a random factor and offset of all values of an image, in [0, 1]."] = 0.0
     jitter: Annotated[float, "Strength of random brightness, contrast and saturation, in [0, 1]."] = 0.0
     randaugment: Annotated[float, "Strength of RandAugment, in [0, 1]."] = 0.0
     mixup: Annotated[float, "Alpha of MixUp, in [0, 1]."] = 0.0
     cutmix: Annotated[float, "Strength of CutMix, in [0, 1]."] = 0.0
     normalise: Annotated[
-        str, "Of pixels: torch, caffe, unit, or data: by the data, or as published weights need it."
+        str,
+        "Of pixels: torch, caffe, unit; each: by each image's own mean and deviation; LOW:HIGH: numbers that become 0 "
+        "and 1; or data: by the data, or as published weights need it.",
     ] = "data"
     monitor: Annotated[
         str | None, "What makes an epoch the best, such as val_loss. Default: val_accuracy; of many labels val_auroc."
@@ -82,7 +90,8 @@ class Recipe:
     seed: Annotated[int, "Of weights, order, augmentation and dropout."] = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "drops", tuple(self.drops))  # a list where it comes from a file
+        for name in ("drops", "flips"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list where it comes from a file
         object.__setattr__(self, "class_weights", _table(self.class_weights))
         for rule, (holds, names) in _RULES.items():
             for name in names:
@@ -138,9 +147,17 @@ class Recipe:
             return 0.2 if self.augmentation == "none" else 0.0
         return self.dropout_rate
 
+    @property
+    def mode(self) -> "Mode | None":
+        """The `mode` of `layers.Preprocess` that `normalise` means; None where the data decide."""
+        ends = _range(self.normalise)
+        return {"low": ends[0], "high": ends[1]} if ends else None if self.normalise == "data" else self.normalise
+
     def variation(self) -> Augmentation:
         """The `Augmentation` of the training images."""
-        return Augmentation(self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix)
+        return Augmentation(
+            self.augmentation, self.jitter, self.randaugment, self.mixup, self.cutmix, self.flips, self.intensity
+        )
 
     def learning_rates(self, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
         """The schedule of the learning rate, for epochs of so many steps."""
@@ -173,7 +190,16 @@ class Recipe:
 def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's fields from a JSON file, with the defaults of those that there were not when it was written."""
     defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
-    return {**defaults, "drops": [], **fields}
+    return {**defaults, "drops": [], "flips": [], **fields}
+
+
+def _range(text):
+    """Two numbers of "LOW:HIGH"; None if they are none."""
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        return None
+    return (low, high) if -math.inf < low < high < math.inf else None
 
 
 def _table(weights):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies
 
 from keras_densenet.data import Augmentation, Split, mean_and_std, training_stream
-from keras_densenet.data.augmentation import DRAWS, random_box
+from keras_densenet.data.augmentation import DRAWS, random_photo_box
 from tests.data.pictures import picture
 
 
@@ -56,7 +56,7 @@ def test_statistics_are_those_of_all_pixels(split):
 @hypothesis.given(strategies.integers(1, 3000), strategies.integers(1, 3000), strategies.integers(0, 2**32 - 1))
 @hypothesis.settings(deadline=None)
 def test_a_random_box_lies_in_the_image_and_has_its_share(height, width, seed):
-    top, left, box_height, box_width = random_box(height, width, np.random.default_rng(seed).random(DRAWS - 1))
+    top, left, box_height, box_width = random_photo_box(height, width, np.random.default_rng(seed).random(DRAWS - 1))
     assert 0 <= top <= top + box_height <= height * (1 + 1e-9)
     assert 0 <= left <= left + box_width <= width * (1 + 1e-9)
     assert 3 / 4 - 1e-9 <= box_width / box_height <= 4 / 3 + 1e-9

@@ -274,7 +274,7 @@ def test_values_are_preprocessed_but_not_resized(made):
     mode = {"mean": [1.0, 2.0], "std": [2.0, 4.0]}
     raw = model.with_preprocessing(mode)
     np.testing.assert_allclose(raw(images * [2.0, 4.0] + [1.0, 2.0]), model(images), rtol=1e-3, atol=1e-5)
-    assert raw.framing.size is None
+    assert raw.framing.size == raw.input_shape[1:-1]
 
 
 def test_what_resizes_is_for_images():
