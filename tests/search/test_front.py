@@ -21,6 +21,7 @@ from tests.search.test_search import _search
 
 FEW = {"stem_channels": None, "dropout_rate": 0.0, "learning_rate": 0.1, "weight_decay": 1e-4, "bottleneck": True}
 SPACE = kd.DenseNetHyperModel((16, 16, 1), 10, **FEW)
+SMALL = kd.DenseNetHyperModel((16, 16, 1), 10, blocks="1:3 1:3 1:3", growth_rate="4:12:4", theta="0.5,1.0", **FEW)
 BUDGET = Budget(max_parameters=100_000)
 NORMAL = statistics.NormalDist().inv_cdf
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=12)
@@ -80,9 +81,9 @@ def test_what_a_point_is_expected_to_add_is_the_mean_of_what_it_adds(points, cos
     costs, scores = np.array(points, float).T
     corner = 9, 0
     (gain,) = expected_improvement([cost], [mean], [spread], staircase(costs, scores, corner))
-    drawn = [mean + spread * NORMAL((index + 0.5) / 400) for index in range(400)]
+    drawn = [mean + spread * NORMAL((index + 0.5) / 100) for index in range(100)]
     added = [hypervolume([*costs, cost], [*scores, score], corner) for score in drawn]
-    assert gain == pytest.approx(np.mean(added) - hypervolume(costs, scores, corner), rel=0.02, abs=0.02)
+    assert gain == pytest.approx(np.mean(added) - hypervolume(costs, scores, corner), rel=0.03, abs=0.03)
 
 
 @pytest.mark.slow
@@ -97,16 +98,16 @@ def test_its_front_is_larger_than_random_searchs(seed, tmp_path):
     assert steered > 1.15 * drawn
 
 
-@pytest.mark.parametrize("minimise", ["parameters", "activation_bytes", "milliseconds"])
+@pytest.mark.parametrize("minimise", ["activation_bytes", "milliseconds"])
 def test_all_points_fit_are_new_and_are_the_same_after_kills(minimise, tmp_path):
     def run(folder, killed):
-        oracle, points = _oracle(folder, 14, minimise=minimise), []
+        oracle, points = _oracle(folder, 7, space=SMALL, minimise=minimise), []
         while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
             points.append(trial.hyperparameters.values)
-            layers = sum(SPACE.network(points[-1])["blocks"])
+            layers = sum(SMALL.network(points[-1])["blocks"])
             _end(oracle, trial, **({"milliseconds": 0.2 * layers + 1} if minimise == "milliseconds" else {}))
             if killed:
-                oracle = _oracle(folder, 14, minimise=minimise)
+                oracle = _oracle(folder, 7, space=SMALL, minimise=minimise)
                 oracle.reload()
         costs = [oracle._costs([trial])[0] for trial in oracle.front()]
         assert costs == sorted(costs)
@@ -115,25 +116,25 @@ def test_all_points_fit_are_new_and_are_the_same_after_kills(minimise, tmp_path)
 
     points = run(tmp_path / "a", killed=False)
     assert run(tmp_path / "b", killed=True) == points
-    assert len({json.dumps(point) for point in points}) == 14
-    assert all(BUDGET.fits(SPACE.network(point)) for point in points)
+    assert len({json.dumps(point) for point in points}) == 7
+    assert all(BUDGET.fits(SMALL.network(point)) for point in points)
 
 
 def test_workers_that_ask_at_once_get_different_points(tmp_path):
-    oracle = _oracle(tmp_path, 20)
+    oracle = _oracle(tmp_path, 18, space=SMALL)
     for _ in range(6):
         _end(oracle, oracle.create_trial("tuner0"))
     trials = [oracle.create_trial(f"tuner{number}") for number in range(3)]
-    networks = [SPACE.network(trial.hyperparameters.values) for trial in trials]
+    networks = [SMALL.network(trial.hyperparameters.values) for trial in trials]
     assert not any(a == b for index, a in enumerate(networks) for b in networks[:index])
 
 
 def test_a_small_space_is_searched_to_its_last_point(tmp_path):
-    space = kd.DenseNetHyperModel((16, 16, 1), 10, blocks="1:3 1:3", growth_rate="4:8:4", theta=0.5, **FEW)
+    space = kd.DenseNetHyperModel((16, 16, 1), 10, blocks="1:2 1:2 2", growth_rate="4:8:4", theta=0.5, **FEW)
     oracle = _oracle(tmp_path, 100, space=space)
     while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
         _end(oracle, trial)
-    assert len(oracle.trials) == oracle.share.fitting == 18
+    assert len(oracle.trials) == oracle.share.fitting == 8
     assert "nothing new within the budget is left" in oracle.ending
 
 

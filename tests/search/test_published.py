@@ -36,14 +36,16 @@ def test_its_points_are_in_the_space_within_the_budget_and_distinct(name):
 def test_a_network_in_the_space_is_itself_and_one_over_the_budget_is_as_wide_as_fits():
     recipe = Recipe(learning_rate=0.07, weight_decay=2e-4, augmentation="cifar")
     hypermodel = kd.DenseNetHyperModel((32, 32, 3), 10, blocks="2:8 2:8 2:8", growth_rate="4:24:1", recipe=recipe)
-    for limit, growth_rate in ((1_000_000, 12), (100_000, 8)):
-        point = published(hypermodel, Budget(max_parameters=limit))["densenet-bc-40-12"]
+    small = Budget(max_parameters=100_000)
+    whole, scaled = (published(hypermodel, budget)["densenet-bc-40-12"] for budget in (Budget(), small))
+    for point in (whole, scaled):
         network = hypermodel.network(point)
         assert (network["blocks"], network["theta"], network["bottleneck"]) == ((6, 6, 6), 0.5, True)
-        assert network["growth_rate"] == growth_rate
         assert network["dropout_rate"] == 0
         assert (point["learning_rate"], point["weight_decay"]) == (0.07, 2e-4)
-    assert not Budget(max_parameters=100_000).fits({**network, "growth_rate": 9})
+    assert whole["growth_rate"] == 12
+    assert small.fits(hypermodel.network(scaled))
+    assert not small.fits(hypermodel.network({**scaled, "growth_rate": scaled["growth_rate"] + 1}))
 
 
 def test_where_no_growth_rate_is_small_enough_the_blocks_shrink():

@@ -33,9 +33,9 @@ def test_a_network_and_its_recipe_are_in_the_space_and_what_exceeds_the_budget_i
         return _accuracy(network)
 
     study = _study()
-    study.optimize(objective, n_trials=40)
+    study.optimize(objective, n_trials=25)
     states = [trial.state for trial in study.trials]
-    assert states.count(optuna.trial.TrialState.PRUNED) == 40 - len(seen) > 0
+    assert states.count(optuna.trial.TrialState.PRUNED) == 25 - len(seen) > 0
     assert states.count(optuna.trial.TrialState.COMPLETE) == len(seen) > 0
     for number, network, recipe in seen:
         trial = study.trials[number]
