@@ -110,8 +110,8 @@ def along_the_front(kind, minimise):
     if kind in (RandomSearch, GridSearch):  # which look at no result
         return kind
     raise ValueError(
-        "minimise needs algorithm='bayesian', or 'random' or 'grid' to compare it with: the others go on with what is "
-        f"best in the objective alone. Received: minimise={minimise!r} with {kind.__name__}"
+        "minimise must come with algorithm='bayesian', or 'random' or 'grid' to compare it with: others go on with "
+        f"what is best in the objective alone. Received: minimise={minimise!r} with {kind.__name__}"
     )
 
 

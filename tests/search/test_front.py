@@ -145,7 +145,7 @@ def test_what_is_minimised_steers_where_it_can():
     assert along_the_front(GridSearch, "macs") is GridSearch
     with pytest.raises(ValueError, match=r"minimise must be one of parameters, .*, milliseconds. Received: .*'x'"):
         along_the_front(RandomSearch, "x")
-    with pytest.raises(ValueError, match=r"minimise needs algorithm='bayesian', .* Received: .*'macs' with Hyperband"):
+    with pytest.raises(ValueError, match=r"minimise must come with algorithm='bayesian', .* with Hyperband"):
         along_the_front(algorithms["hyperband"], "macs")
 
 
