@@ -1,9 +1,10 @@
 """Searches under 100,000 parameters against the shape of DenseNet-BC-40-12, scaled to that budget.
 
-    python -m benchmarks.search digits fashion_mnist
+    python -m benchmarks.search digits fashion_mnist digits/macs
 
 30 trials on each data set (Fashion-MNIST: 2,000 training images, 14x14), then the best network and the scaled one with
-three new seeds each. About a quarter of an hour for each on 2 idle cores; interrupted and called again, it goes on. The
+three new seeds each. `digits/macs` searches along the front of accuracy and MACs, and trains the front instead. About a
+quarter of an hour for each on 2 idle cores, half an hour along a front; interrupted and called again, it goes on. The
 searches are kept in `searches/`, trials and picture in `benchmarks/results`.
 """
 
@@ -25,27 +26,28 @@ BUDGET = search.Budget(max_parameters=100_000)
 console = rich.console.Console(width=150)
 
 
-def main(name):
+def main(name, minimise=None):
     options = DATA[name]
     splits = limited(data.load(name, image_size=options["image_size"]), options["images"])
     hypermodel = search.DenseNetHyperModel(splits.train.images.shape[1:], len(splits.labels), recipe=RECIPE)
     results = search.search(
-        f"searches/benchmark-{name}",
+        "-".join(filter(None, ["searches/benchmark", name, minimise])),
         hypermodel,
         BUDGET,
         splits,
         {"name": name, **options},
         trials=30,
-        compare=["densenet-bc-40-12"],
+        minimise=minimise,
+        compare=[] if minimise else ["densenet-bc-40-12"],
         confirm=3,
         console=console,
     )
     results.show(console)
-    title = f"search, {name}, 100,000 parameters"
+    title = ", ".join(filter(None, ["search", name, minimise, "100,000 parameters"]))
     save(title, [*report.ranked(results.rows), *results.references])
     shutil.copy(results.folder / "pareto.png", RESULTS / f"{title}.png")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or DATA:
-        main(name)
+    for name in sys.argv[1:] or [*DATA, "digits/macs"]:
+        main(*name.split("/"))

@@ -1,9 +1,13 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, intel, gpu, inference, growth, accuracy and search.
+Likewise machines, intel, gpu, inference, growth, accuracy, search and front.
 """
 
+import math
+import statistics
 import sys
+
+import scipy.stats
 
 from benchmarks.growth import bend
 from benchmarks.race import RESULTS, read
@@ -149,12 +153,29 @@ def search():
     yield from _head("", "parameters", "MACs", "validation accuracy", "test accuracy")
     about = None
     for path in sorted(RESULTS.glob("search, *, * parameters.csv")):
-        data = path.stem.split(", ")[1]
+        data = " along ".join(path.stem.split(", ")[1:-1])
         about, rows = read(path.stem)
         for row in (row for row in rows if row["status"] == "compared"):
             accuracy = f"{row['val_accuracy']:.2%} +- {row['accuracy_spread']:.2%}", f"{row['test_accuracy']:.2%}"
             yield _line(f"{data}: {row['trial']}", f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", *accuracy)
     yield f"\n{about}."
+
+
+def front():
+    """The fronts of searches along accuracy and MACs against those of random search, over seeds, with 95% intervals."""
+    about, rows = read("search, front, random against steered")
+    yield from _head("", "random search", "--minimise macs", "ratio", "ratio at least")
+    share = [[row[name] / row["most"] for row in rows] for name in ("random", "steered")]
+    ratios = [row["ratio"] for row in rows]
+    cells = [_interval(each, ".1%") for each in share]
+    yield _line(f"hypervolume, {len(rows)} seeds", *cells, _interval(ratios, ".3f"), f"{min(ratios):.3f}")
+    yield f"\nOf the hypervolume of the best front that there is. {about}."
+
+
+def _interval(values, form):
+    """The mean, and the half width of Student's 95% interval of it."""
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):{form}} +- {half:{form}}"
 
 
 def _step(row):
@@ -173,7 +194,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = {
-        table.__name__: table for table in (machines, intel, gpu, train_step, inference, growth, accuracy, search)
-    }
-    print("\n".join(tables[sys.argv[1]]()))
+    tables = machines, intel, gpu, train_step, inference, growth, accuracy, search, front
+    print("\n".join(next(table for table in tables if table.__name__ == sys.argv[1])()))

@@ -160,6 +160,7 @@ def place(tmp_path_factory, weights):
     space = kd.DenseNetHyperModel((32, 32, 1), 10, blocks="1 1", growth_rate=2, bottleneck=True, recipe=recipe)
     name, folder_of_search = {"name": "digits"}, folder / "searches/digits"
     search.search(folder_of_search, space, search.Budget(), digits, name, algorithm="random", trials=1)
+    shutil.copytree(folder_of_search, folder / "searches/front")
     (folder / "photos").mkdir()
     Image.fromarray(digits.test.images[0, :, :, 0].astype("uint8")).save(folder / "photos/a.png")
     shutil.copy(weights["keras.h5"], folder)

@@ -12,7 +12,11 @@ import keras_densenet
 from keras_densenet import search
 
 PACKAGES = ["", ".data", ".explain", ".layers", ".models", ".ops", ".search", ".serving", ".training", ".weights"]
-UNTYPED = [*search.ALGORITHMS.values(), search.Tuner]  # what KerasTuner calls, which has no types
+UNTYPED = [
+    *search.ALGORITHMS.values(),
+    search.ParetoOptimization,
+    search.Tuner,
+]  # what KerasTuner calls, which has no types
 SPECIAL = ("__call__", "__getitem__", "__init__", "__len__")
 
 

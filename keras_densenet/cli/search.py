@@ -40,11 +40,11 @@ SPACES = pathlib.Path(keras_densenet.__file__).parent / "search" / "spaces"
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
-def amount(text):
-    """A whole number from text such as 200k, 1.5M or 2G."""
+def amount(text, kind=int):
+    """A whole number, or one of another kind, from text such as 200k, 1.5M or 2G."""
     unit = UNITS.get(text[-1:].lower(), 1)
     try:
-        return int(float(text[:-1] if unit > 1 else text) * unit)
+        return kind(float(text[:-1] if unit > 1 else text) * unit)
     except (ValueError, OverflowError):
         raise ValueError(f"A limit must be a number such as 200000, 200k, 1.5M or 2G. Received: {text!r}") from None
 
@@ -92,13 +92,19 @@ def run(
             "--objective", "--monitor", help="Of the last epoch, such as val_loss.", show_default="as train's --monitor"
         ),
     ] = None,
+    minimise: Annotated[
+        str | None,
+        typer.Option(
+            help="Search along the front of the objective and a cost: parameters, macs, activation_bytes, milliseconds."
+        ),
+    ] = None,
     executions: Annotated[int, typer.Option(help="Seeds for each network; the report has mean and spread.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
     compare: Annotated[
         list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
     ] = None,
     confirm: Annotated[
-        int, typer.Option(help="New seeds with which the best and the compared networks are trained in the end.")
+        int, typer.Option(help="New seeds with which the best (or the front) and the compared are trained in the end.")
     ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete another search in the folder first.")] = False,
     search_seed: Annotated[int | None, typer.Option(help="Of the points; grid has none.", show_default="1")] = None,
@@ -178,6 +184,7 @@ def run(
                 trials=trials or None,
                 executions=executions,
                 objective=monitor,
+                minimise=minimise,
                 seed=1 if search_seed is None else search_seed,
                 overwrite=overwrite,
                 compare=compare or (),
@@ -207,15 +214,25 @@ def spaces():
 
 
 @command()
-def best(folder: Folder):
+def best(
+    folder: Folder,
+    at: Annotated[
+        str | None,
+        typer.Option(help="The best of at most so many MACs, or what was minimised; parameters if nothing was."),
+    ] = None,
+):
     """Print the line of Python that builds the best network, and write best.json, which `train --model` takes.
 
-    Example: keras-densenet search best searches/digits
+    With --at it is the most accurate within a cost, and its file best-at-COST.json.
+
+    Example: keras-densenet search best searches/digits --at 50k
     """
     from keras_densenet.search import Results
+    from keras_densenet.search.report import MEASURED
 
     results = Results(folder)
-    console.print(f"{results.write()}\n{results.command()}", highlight=False, markup=False, soft_wrap=True)
+    most = None if at is None else amount(at, float if results.cost == MEASURED else int)
+    console.print(f"{results.write(most)}\n{results.command(most)}", highlight=False, markup=False, soft_wrap=True)
 
 
 @command()

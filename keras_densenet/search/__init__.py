@@ -6,10 +6,13 @@ except ImportError:
     raise ImportError("A search needs KerasTuner: pip install 'keras-densenet[search]'") from None
 
 from keras_densenet.budget import Budget
+from keras_densenet.search.front import ParetoOptimization
 from keras_densenet.search.hypermodel import DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS, BayesianOptimization, GridSearch, Hyperband, RandomSearch
+from keras_densenet.search.published import published
 from keras_densenet.search.run import Results, search
-from keras_densenet.search.tuner import Tuner
+from keras_densenet.search.studies import suggest
+from keras_densenet.search.tuner import Tuner, measure
 
 __all__ = [
     "ALGORITHMS",
@@ -18,10 +21,14 @@ __all__ = [
     "DenseNetHyperModel",
     "GridSearch",
     "Hyperband",
+    "ParetoOptimization",
     "RandomSearch",
     "Results",
     "Tuner",
     "constructor_call",
+    "measure",
+    "published",
     "scaled",
     "search",
+    "suggest",
 ]

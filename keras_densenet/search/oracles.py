@@ -11,6 +11,7 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_densenet.search.progress import Watch
+from keras_densenet.search.published import published
 from keras_densenet.search.robust import RobustOracle
 from keras_densenet.training.task import MANY, ONE, direction
 
@@ -48,19 +49,22 @@ class Budgeted(RobustOracle):
 
     Attributes:
         share: how much of the space fits, a `Share`.
+        published: points that come first, in the first third of the trials: what `published.published` gives.
         ending: why there are no more points, once there are none; else None.
 
     Raises:
         ValueError: if no point fits, or for another objective.
     """
 
+    begins_published = True
+
     def __init__(self, hypermodel, budget, objective="val_accuracy", **options):
         space = keras_tuner.HyperParameters()
         hypermodel.declare_hyperparameters(space)
         if not isinstance(objective, str) or objective not in OBJECTIVES:
             raise ValueError(
-                f"objective must be one of {', '.join(OBJECTIVES)}; the budget limits a network's cost, and the report "
-                f"has Pareto fronts of both. Received: objective={objective!r}"
+                f"objective must be one of {', '.join(OBJECTIVES)}; the budget limits a network's cost, and minimise "
+                f"(--minimise) searches along the Pareto front of both. Received: objective={objective!r}"
             )
         objective = keras_tuner.Objective(objective, direction(objective))
         super().__init__(objective=objective, hyperparameters=space, **options)
@@ -68,6 +72,7 @@ class Budgeted(RobustOracle):
         self.share = self._share()
         if not self.share.fitting:
             self._explain()
+        self.published = published(hypermodel, budget) if self.begins_published else {}
 
     def create_trial(self, tuner_id):
         """Hands out a trial, which is told also where it began in a former process."""
@@ -101,12 +106,20 @@ class Budgeted(RobustOracle):
             self._seed_state += 1
         return values
 
+    def _compute_values_hash(self, values):
+        """The point's alone: what says how far it is trained, and from where, makes no other point of it."""
+        return super()._compute_values_hash({name: values[name] for name in values if not name.startswith("tuner/")})
+
     def admits(self, values):
         """Whether a point fits and was not tried."""
         return self.fits(values) and not self._duplicate(values)
 
     def _random_values(self):
-        """A point that fits and was not tried; None where there is none."""
+        """A point that fits and was not tried, the published ones first; None where there is none."""
+        if len(self.trials) < (max(3, self.max_trials // 3) if self.max_trials else math.inf):
+            for values in self.published.values():
+                if self.admits(values):
+                    return dict(values)
         small = self.size() <= ENUMERATED
         for _ in range(DRAWS // 100 if small else DRAWS):
             if self.admits(values := self.draw()):
@@ -146,12 +159,14 @@ class Budgeted(RobustOracle):
 
 
 class RandomSearch(Budgeted, keras_tuner.oracles.RandomSearchOracle):
-    """Random search; arguments as in `Budgeted`.
+    """Random search, which knows nothing beforehand: what others are compared with. Arguments as in `Budgeted`.
 
     Examples:
         >>> hypermodel = kd.DenseNetHyperModel((16, 16, 3), 3, blocks="1:2 1:2", growth_rate=(4, 8, 2))
         >>> oracle = kd.search.RandomSearch(hypermodel, kd.search.Budget(max_parameters=10_000), max_trials=5)
     """
+
+    begins_published = False
 
 
 class Hyperband(Budgeted, keras_tuner.oracles.HyperbandOracle):
@@ -192,9 +207,10 @@ class GridSearch(Budgeted, keras_tuner.Oracle):
 
 
 class BayesianOptimization(Budgeted, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Random points first, then those that a Gaussian process finds most promising; arguments as in `Budgeted`.
+    """Published and random points first, then those that a Gaussian process finds most promising.
 
     Args:
+        *args, **options: as for `Budgeted`.
         num_initial_points: trials before the process. Default: a third of them, at least 3.
 
     KerasTuner's own looks for the best point anywhere and minimises from 50 starts; here it is chosen among points that

@@ -1,10 +1,10 @@
 """What a search has found: a table, a CSV file, Pareto fronts, the best network."""
 
+import contextlib
 import csv
 import math
 
 from keras_densenet.console import Table
-from keras_densenet.cost import cost
 from keras_densenet.family import VARIANTS
 from keras_densenet.files import written_beside
 from keras_densenet.pictures import lettering
@@ -12,6 +12,13 @@ from keras_densenet.search.hypermodel import OF_RECIPE
 from keras_densenet.training.task import score, told
 
 COSTS = {"parameters": "trainable parameters", "macs": "MACs of an image", "ms_per_step": "ms per training step"}
+MEASURED = "milliseconds"  # of the costs that a search minimises the one that no closed form gives
+MINIMISED = {
+    "parameters": COSTS["parameters"],
+    "macs": COSTS["macs"],
+    "activation_bytes": "bytes of a batch's activations",
+    MEASURED: "ms for an image",
+}
 ARCHITECTURE = ("blocks", "growth_rate", "bottleneck", "theta", "stem", "stem_channels", "dropout_rate")
 
 
@@ -19,7 +26,7 @@ def measured(objective):
     """Names of what is measured of a network in a search for an objective, the objective first."""
     name = objective.removeprefix("val_")
     figures = (objective, f"{name}_spread", "val_loss", f"best_{objective}", f"test_{name}")
-    return (*dict.fromkeys(figures), "epochs", "ms_per_step", "peak_bytes")
+    return (*dict.fromkeys(figures), "epochs", "ms_per_step", MEASURED, "peak_bytes")
 
 
 def row(name, status, network, recipe, figures, budget, objective="val_accuracy"):
@@ -70,15 +77,17 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
-def table(rows, limit=None, objective="val_accuracy"):
-    """A table of the completed rows, the best first; those on the front of parameters are starred.
+def table(rows, limit=None, objective="val_accuracy", cost="parameters"):
+    """A table of the completed rows, the best first; those on the front of the objective and a cost are starred.
 
     A network is its blocks, growth rate and theta; `results.csv` has all of it.
     """
     done, (value, spread, *_) = ranked(rows, objective), measured(objective)
     best, test = f"best_{objective}", f"test_{objective.removeprefix('val_')}"
-    starred = {row["trial"] for row in front(done, "parameters", objective)}
-    heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory", *map(_spoken, (value, best, test)))
+    starred = {row["trial"] for row in front(done, cost, objective)}
+    further = [name for name in MINIMISED if name == cost and name not in COSTS]
+    heads = ("", "trial", "network", "parameters", "MACs", "ms/step", "memory")
+    heads = (*heads, *map(_spoken, (*further, value, best, test)))
     found = Table(*heads, right=range(len(heads)))
     for row in done[:limit]:
         about = f" +- {told(value, row[spread])}" if row[spread] is not None else ""
@@ -90,6 +99,7 @@ def table(rows, limit=None, objective="val_accuracy"):
             f"{row['macs'] / 1e6:,.1f} M",
             f"{row['ms_per_step']:.0f}",
             f"{row['peak_bytes'] / 1e6:,.0f} MB" if row["peak_bytes"] else "",
+            *(f"{row[name]:.2f}" if name == MEASURED else f"{row[name]:,}" for name in further),
             f"{told(value, row[value])}{about}",
             *(told(value, row[name]) if row[name] is not None else "" for name in (best, test)),
         )
@@ -100,19 +110,16 @@ def _spoken(name):
     return name.replace("best_val_", "best_").replace("accuracy", "acc").replace("_", " ")
 
 
-def family_costs(input_shape, classes):
-    """Parameters and MACs of the published networks on these images, a dict of dicts by name."""
+def family_costs(input_shape, classes, budget):
+    """What the published networks cost on these images, a dict of dicts by name; a `Budget` has the batch size."""
     found = {}
     for name, network in VARIANTS.items():
-        try:
-            costs = cost({**network, "input_shape": input_shape, "classes": classes})
-        except ValueError:  # images too small for its stride
-            continue
-        found[name] = {"parameters": costs.trainable_parameters, "macs": costs.macs}
+        with contextlib.suppress(ValueError):  # images too small for its stride
+            found[name] = budget.figures({**network, "input_shape": input_shape, "classes": classes})
     return found
 
 
-def draw(path, rows, references=(), family=None, title="", objective="val_accuracy"):
+def draw(path, rows, references=(), family=None, title="", objective="val_accuracy", minimised=None):
     """Draws the objective against parameters, MACs and time, each with its Pareto front; points are trials' numbers.
 
     Args:
@@ -123,6 +130,7 @@ def draw(path, rows, references=(), family=None, title="", objective="val_accura
             for they have no accuracy on this data.
         title: of the picture.
         objective: what was searched for.
+        minimised: the cost that was searched along, whose front is drawn as it grew.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -131,9 +139,15 @@ def draw(path, rows, references=(), family=None, title="", objective="val_accura
     largest = max(row["parameters"] for row in [*done, *references])
     smallest = min((costs["parameters"] for costs in (family or {}).values()), default=0)
     near = {k: v for k, v in (family or {}).items() if v["parameters"] <= max(3 * largest, smallest)}
-    figure = Figure(figsize=(16, 5), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(1, 3, sharey=True), COSTS.items(), strict=True):
+    panels = COSTS if minimised is None else {minimised: MINIMISED[minimised], **COSTS}
+    figure = Figure(figsize=(16 / 3 * len(panels), 5), layout="constrained")
+    for axes, (name, label) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         axes.scatter([r[name] for r in done], [r[value] for r in done], color="silver", label="trials")
+        for quarter in (1, 2, 3) if name == minimised else ():
+            first = [row for row in rows if row in done][: math.ceil(quarter / 4 * len(done))]
+            grown, look = front(first, name, objective), {"color": "tab:blue", "alpha": quarter / 5, "lw": 1}
+            steps = [[row[column] for row in grown] for column in (name, value)]
+            axes.step(*steps, "--", where="post", label=f"front after {len(first)} trials", **look)
         best = front(done, name, objective)
         axes.plot([r[name] for r in best], [r[value] for r in best], "o-", color="tab:blue", label="front")
         for row in done:

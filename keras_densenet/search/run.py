@@ -17,9 +17,11 @@ from keras_densenet.data import Splits
 from keras_densenet.data.sources import absolute, name_of
 from keras_densenet.family import variant
 from keras_densenet.search import report
+from keras_densenet.search.front import along_the_front
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
+from keras_densenet.search.published import published
 from keras_densenet.search.state import claim, read_json, write_json
 from keras_densenet.search.tuner import Tuner, measure
 from keras_densenet.training import Recipe
@@ -43,6 +45,7 @@ def search(
     trials: int | None = 20,
     executions: int = 1,
     objective: str | None = None,
+    minimise: str | None = None,
     seed: int = 1,
     overwrite: bool = False,
     compare: Sequence[str] = (),
@@ -67,12 +70,16 @@ def search(
         executions: seeds that each point is trained with.
         objective: what to search for, of the last epoch, as a recipe's `monitor`. Default: that of the hypermodel's
             recipe, which by default is val_accuracy for one class and val_auroc for many labels.
+        minimise: a cost, to search along the Pareto front of the objective and it: "parameters", "macs",
+            "activation_bytes" or, measured for one image with each trial's network, "milliseconds". Default: only the
+            objective counts.
         seed: of the points.
         overwrite: whether to delete a former search in the folder first.
         compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
             rate that the budget allows.
-        confirm: seeds, other than those of the trials, with which the best and the compared networks are trained in the
-            end: what was chosen for its accuracy has been lucky, too. 0: the best is not, the others with one.
+        confirm: seeds, other than those of the trials, with which the best (with `minimise` the whole front) and the
+            compared networks are trained in the end: what was chosen for its accuracy has been lucky, too. 0: the best
+            is not, the others with one.
         console: a `rich.console.Console`. Default: one that says nothing.
         **options: of `Tuner`.
 
@@ -105,9 +112,12 @@ def search(
     settings: dict[str, Any] = {"space": hypermodel.space(), "budget": dataclasses.asdict(budget), "data": data}
     settings |= {"recipe": dataclasses.asdict(hypermodel.recipe), "algorithm": algorithm, "executions": executions}
     settings |= {"objective": objective, "seed": seed}
+    if minimise is not None:
+        settings["minimise"] = minimise
     specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
-    oracle = ALGORITHMS[algorithm](hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
-    options = {"executions": executions, "folder": folder, "settings": settings, **options}
+    kind, timed = along_the_front(ALGORITHMS[algorithm], minimise), minimise == report.MEASURED
+    oracle = kind(hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
+    options = {"executions": executions, "timed": timed, "folder": folder, "settings": settings, **options}
     if role() == "worker":
         Tuner(oracle, hypermodel, splits, data["name"], **options).search()
         return None
@@ -134,6 +144,7 @@ class Results:
 
     Attributes:
         rows: of the trials, see `report.row`.
+        cost: what the front is of besides the objective: what the search minimised, or "parameters".
         references: rows of the networks that were trained for comparison.
 
     Raises:
@@ -154,6 +165,9 @@ class Results:
         )
         self.hypermodel = DenseNetHyperModel(**self.settings["space"], recipe=self.settings["recipe"])
         self.budget, self.objective = Budget(**self.settings["budget"]), self.settings["objective"]
+        self.cost: str = self.settings.get("minimise") or "parameters"
+        family = published(self.hypermodel, self.budget)
+        self._published = {self._point(values): name for name, values in family.items()}
         files = sorted(self.folder.glob("trial_*/trial.json"))
         self.trials = {file.parent.name[6:]: read_json(file, Trial.from_state) for file in files}
         gone_on = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.trials.values()}
@@ -162,16 +176,27 @@ class Results:
             read_json(file, lambda state: state) for file in sorted(self.folder.glob("compared/*/figures.json"))
         ]
 
-    def best(self) -> dict[str, Any]:
+    def best(self, at: float | None = None) -> dict[str, Any]:
         """The best trial's row.
 
+        Args:
+            at: the most that it may have of `cost`. Default: any within the search's budget.
+
         Raises:
-            ValueError: if no trial has completed.
+            ValueError: if no trial has completed, or none of so little cost.
         """
         ranked = report.ranked(self.rows, self.objective)
         if not ranked:
             raise ValueError(f"No trial of the search in {str(self.folder)!r} has completed")
-        return ranked[0]
+        within = [row for row in ranked if at is None or row[self.cost] <= at]
+        if not within:
+            least = min(row[self.cost] for row in ranked)
+            raise ValueError(f"The cheapest trial has {least:,} {_spoken(self.cost)}. Received: at={at:,}")
+        return within[0]
+
+    def front(self) -> list[dict[str, Any]]:
+        """The rows than which no other is at least as good and at most as costly in `cost`, the cheapest first."""
+        return report.front(report.ranked(self.rows, self.objective), self.cost, self.objective)
 
     def point(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], Recipe]:
         """The arguments of `DenseNet` and the `Recipe` of a row's trial."""
@@ -182,13 +207,20 @@ class Results:
         """Writes `results.csv`."""
         report.write_csv(self.folder / "results.csv", [*self.rows, *self.references])
 
-    def write(self) -> str:
-        """Writes `results.csv`, `pareto.png` and `best.json`; returns the line of Python that builds the best."""
-        best = self.best()
+    def write(self, at: float | None = None) -> str:
+        """Writes `results.csv`, `pareto.png` and `best.json`, or of the best within a cost a file of its own.
+
+        Args:
+            at: as for `best`.
+
+        Returns:
+            The line of Python that builds the best.
+        """
+        best = self.best(at)
         self.write_csv()
-        family = report.family_costs(self.hypermodel.input_shape, self.hypermodel.classes)
-        title = name_of(self.settings["data"]["name"])
-        report.draw(self.folder / "pareto.png", self.rows, self.references, family, title, self.objective)
+        family = report.family_costs(self.hypermodel.input_shape, self.hypermodel.classes, self.budget)
+        title, minimised = name_of(self.settings["data"]["name"]), self.settings.get("minimise")
+        report.draw(self.folder / "pareto.png", self.rows, self.references, family, title, self.objective, minimised)
         network, recipe = self.point(best)
         call, changes = constructor_call(network), {name: getattr(recipe, name) for name in HANDED_OVER}
         learned = {name: getattr(recipe, name) for name in LEARNED}
@@ -196,12 +228,17 @@ class Results:
         figures = {name: best[name] for name in (*report.measured(self.objective), "parameters", "macs")}
         others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
         others["budget"] = dataclasses.asdict(self.budget)
-        write_plan(self.folder / "best.json", network, changes, **others)
+        write_plan(self._plan(at), network, changes, **others)
         return call
 
-    def command(self) -> str:
-        """The command of a shell that trains the best fully on the search's data, by the best.json of `write`."""
-        return shlex.join(["keras-densenet", "train", "--model", str(self.folder / "best.json"), "--out", "runs/best"])
+    def command(self, at: float | None = None) -> str:
+        """The command of a shell that trains the best fully on the search's data, by the file of `write`.
+
+        Args:
+            at: as for `best`.
+        """
+        plan = self._plan(at)
+        return shlex.join(["keras-densenet", "train", "--model", str(plan), "--out", f"runs/{plan.stem}"])
 
     def show(self, console: rich.console.Console, limit: int | None = None) -> None:
         """Prints the trials, at most `limit` of them, and what was written.
@@ -211,7 +248,7 @@ class Results:
             limit: of lines.
         """
         call = self.write()
-        console.print(report.table(self.rows, limit, self.objective))
+        console.print(report.table(self.rows, limit, self.objective, self.cost))
         spread, name = report.measured(self.objective)[1], self.objective.removeprefix("val_")
         for row in self.references:
             figures = f"validation {told(name, row[self.objective])}, test {told(name, row[f'test_{name}'])}"
@@ -220,7 +257,10 @@ class Results:
             console.print(f"{row['trial']}: {row['parameters']:,} parameters, {figures}", highlight=False)
         states = [row["status"] for row in self.rows]
         count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-        console.print(f"{count}; * on the Pareto front of {name.replace('_', ' ')} and parameters", highlight=False)
+        front = f"{name.replace('_', ' ')} and {_spoken(self.cost)}"
+        console.print(f"{count}; * on the Pareto front of {front}", highlight=False)
+        if first := [f"{row['published']} (trial {row['trial']})" for row in self.rows if row["published"]]:
+            console.print(f"published networks, scaled into space and budget: {', '.join(first)}", highlight=False)
         console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
         console.print(f"{call}\n{self.command()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -230,31 +270,45 @@ class Results:
         found = {name: data[name] for name in ("name", "data_dir") if data[name] is not None}
         return {**data, **{name: absolute(value, self._place.get("directory", "")) for name, value in found.items()}}
 
+    def _plan(self, at):
+        return self.folder / ("best.json" if at is None else f"best-at-{str(at).removesuffix('.0')}.json")
+
+    def _point(self, values):
+        """What tells a point from another, also where a number came from another process as a float32."""
+        return repr((self.hypermodel.network(values), self.hypermodel.recipe_at(values)))
+
     def _row(self, trial, gone_on):
         values = trial.hyperparameters.values
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
         status = "continued" if gone_on else trial.status
-        return report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
+        row = report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
+        return {**row, "published": self._published.get(self._point(values))}
 
 
 def _confirm(results, compared, splits, executions, confirm, console):
     """Trains the compared networks, and with `confirm` the best one, with seeds that no trial had; keeps their rows."""
     fresh = dataclasses.replace(results.hypermodel.recipe, seed=results.hypermodel.recipe.seed + executions)
     todo = {name: (network, fresh) for name, network in compared.items()}
-    if confirm:
-        best = results.best()
-        network, recipe = results.point(best)
-        todo[f"best, trial {best['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
+    chosen = {"best": [results.best()], "front": results.front() if "minimise" in results.settings else []}
+    for place, row in [(place, row) for place, rows in chosen.items() for row in rows] if confirm else []:
+        if place == "best" or row not in chosen["best"]:
+            network, recipe = results.point(row)
+            todo[f"{place}, trial {row['trial']}"] = network, dataclasses.replace(recipe, seed=fresh.seed)
     seeds = max(1, confirm)
     for name, (network, recipe) in todo.items():
         folder, title = results.folder / "compared" / name, f"{name}, k={network['growth_rate']}"
         if (folder / "figures.json").is_file() and len([*folder.glob("run*")]) >= seeds:
             continue
         console.print(f"with {seeds} new seed{'s' * (seeds > 1)}: {title}", highlight=False)
-        figures = measure(network, recipe, splits, results.settings["data"]["name"], folder, seeds)
+        timed = results.cost == report.MEASURED
+        figures = measure(network, recipe, splits, results.settings["data"]["name"], folder, seeds, timed=timed)
         row = report.row(title, "COMPARED", network, recipe, figures, results.budget, results.objective)
         write_json(folder / "figures.json", row)
+
+
+def _spoken(cost):
+    return cost.replace("_", " ").replace("macs", "MACs")
 
 
 def _searching_for(objective, hypermodel, splits):

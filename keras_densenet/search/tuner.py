@@ -8,17 +8,22 @@ import gc
 import pathlib
 import statistics
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from keras_densenet import training
-from keras_densenet.data import training_steps
+from keras_densenet.data import Splits, training_steps
 from keras_densenet.memory import given_back
 from keras_densenet.search.cluster import RobustTuner
+from keras_densenet.search.front import milliseconds
+from keras_densenet.search.report import MEASURED
 from keras_densenet.training.folder import FolderInUse
 from keras_densenet.training.task import Task, score
+from keras_densenet.types import Path
 
 LEAVING = 300  # seconds that a worker has to leave a trial which was given to another one
 
@@ -26,12 +31,14 @@ LEAVING = 300  # seconds that a worker has to leave a trial which was given to a
 class _Trials(BaseTuner):
     """What `Tuner` does in any role."""
 
-    def __init__(self, oracle, hypermodel, splits, data, executions=1, folder="search", callbacks=(), **options):
+    def __init__(
+        self, oracle, hypermodel, splits, data, executions=1, timed=False, folder="search", callbacks=(), **options
+    ):
         folder = pathlib.Path(folder)
         with contextlib.redirect_stdout(None):  # KerasTuner tells what it reloads
             super().__init__(oracle, None, directory=str(folder.parent), project_name=folder.name, **options)
         self.hypermodel, self.splits, self.data = hypermodel, splits, data
-        self.executions, self.callbacks = executions, callbacks
+        self.executions, self.timed, self.callbacks = executions, timed, callbacks
 
     def on_search_begin(self):
         gc.collect()  # what others left would be freed while a trial trains, and hide what it needs
@@ -45,7 +52,7 @@ class _Trials(BaseTuner):
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         until = values.get("tuner/epochs")
         callbacks = [_Check(self.oracle), *self.callbacks]
-        return measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks)
+        return measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks, self.timed)
 
 
 class Tuner(RobustTuner, _Trials):
@@ -57,6 +64,7 @@ class Tuner(RobustTuner, _Trials):
         splits: the data, `Splits`.
         data: its name.
         executions: seeds that each point is trained with.
+        timed: whether to measure a network's inference, too.
         folder: of the search.
         callbacks: Keras callbacks of all trainings.
         **options: of `RobustTuner`.
@@ -79,7 +87,17 @@ class _Check(keras.callbacks.Callback):
         self.oracle.check()
 
 
-def measure(network, recipe, splits, data, folder, executions=1, until=None, callbacks=()):
+def measure(
+    network: Mapping[str, Any],
+    recipe: training.Recipe,
+    splits: Splits,
+    data: str,
+    folder: Path,
+    executions: int = 1,
+    until: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    timed: bool = False,
+) -> dict[str, float]:
     """Trains a network with one or more seeds, and measures it.
 
     Args:
@@ -91,14 +109,21 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
         executions: number of seeds.
         until: the epoch after which to pause.
         callbacks: Keras callbacks.
+        timed: whether to measure inference, too, of a run that has ended.
 
     Returns:
         A dict of floats, means over the seeds: what the recipe monitors, such as val_accuracy, and val_loss (of the
         last epoch), best_val_accuracy (of the best one), accuracy_spread (standard deviation), epochs, ms_per_step
         (median of the epochs, the first left out), peak_bytes (most that TensorFlow had allocated; only of a run that
-        trained just now) and, for a run that has ended, test_accuracy.
+        trained just now) and, for a run that has ended, test_accuracy and, if `timed`, milliseconds (of one image).
+
+    Examples:
+        >>> network = {"blocks": (1, 1), "growth_rate": 4, "input_shape": (16, 16, 3), "classes": 3}
+        >>> recipe = kd.training.Recipe(epochs=1, batch_size=8, xla=False)
+        >>> kd.search.measure(network, recipe, splits, "photos", "runs/measured")["epochs"]
+        1.0
     """
-    monitor = Task.of_data(splits, recipe).monitor
+    folder, monitor = pathlib.Path(folder), Task.of_data(splits, recipe).monitor
     what = monitor.removeprefix("val_")
     network = {name: value for name, value in network.items() if name not in ("input_shape", "classes", "dropout_rate")}
     found = []
@@ -119,6 +144,8 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
             figures["peak_bytes"] = float(peak - before)
         if "test" in state:
             figures[f"test_{what}"] = state["test"][what]
+            if timed:
+                figures[MEASURED] = milliseconds(run / "model.keras")
         found.append(figures)
     common = [name for name in found[0] if all(name in figures for figures in found)]
     means = {name: statistics.fmean(figures[name] for figures in found) for name in common}

@@ -150,7 +150,7 @@ def test_a_limit_must_be_positive():
 
 @pytest.mark.parametrize("objective", ["accuracy", ["val_accuracy", "parameters"]])
 def test_another_objective_or_a_sum_of_two_is_refused(objective):
-    with pytest.raises(ValueError, match=r"one of val_accuracy, .*val_auroc.*; .* Pareto fronts of both\. Received"):
+    with pytest.raises(ValueError, match=r"one of val_accuracy, .*val_auroc.*; .* Pareto front of both\. Received"):
         ALGORITHMS["random"](kd.DenseNetHyperModel(SHAPE, 10), Budget(), objective)
 
 

@@ -196,6 +196,14 @@ def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
         (["--trials", "-1"], "trials must be a whole number >= 1"),
         (["--limit", "9"], "images must be at least 20, two of each class. Received: 9"),
         (["--image-size", "2"], "The space has no valid network"),
+        (
+            ["--minimise", "time"],
+            "--minimise must be one of parameters, macs, activation_bytes, milliseconds.",
+        ),
+        (
+            ["--minimise", "macs", "--algorithm", "hyperband"],
+            "--minimise must come with --algorithm 'bayesian', or",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, sentence):
