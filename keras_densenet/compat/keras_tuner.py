@@ -16,8 +16,8 @@ __all__ = ["Display", "MetricsTracker", "OracleClient", "OracleServicer"]
 
 HOOKS = {
     keras_tuner.Oracle: (
-        *("_check_consecutive_failures", "_display", "_duplicate", "_get_oracle_fname", "_project_dir"),
-        *("_random_values", "_retry_queue", "_save_trial", "_seed_state"),
+        *("_check_consecutive_failures", "_compute_values_hash", "_display", "_duplicate", "_get_oracle_fname"),
+        *("_project_dir", "_random_values", "_retry_queue", "_save_trial", "_seed_state"),
     ),
     keras_tuner.oracles.BayesianOptimizationOracle: ("_make_gpr", "_random_populate_space"),
     keras_tuner.engine.base_tuner.BaseTuner: ("_get_tuner_fname", "_populate_initial_space"),

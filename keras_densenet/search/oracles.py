@@ -101,6 +101,10 @@ class Budgeted(RobustOracle):
             self._seed_state += 1
         return values
 
+    def _compute_values_hash(self, values):
+        """The point's alone: what says how far it is trained, and from where, makes no other point of it."""
+        return super()._compute_values_hash({name: values[name] for name in values if not name.startswith("tuner/")})
+
     def admits(self, values):
         """Whether a point fits and was not tried."""
         return self.fits(values) and not self._duplicate(values)
@@ -254,13 +258,6 @@ class BayesianOptimization(Budgeted, keras_tuner.oracles.BayesianOptimizationOra
 
 
 FREE = ("dropout_rate", "learning_rate", "weight_decay")  # what costs nothing
-
-ALGORITHMS = {
-    "random": RandomSearch,
-    "bayesian": BayesianOptimization,
-    "hyperband": Hyperband,
-    "grid": GridSearch,
-}
 
 
 def _is_continuous(hp):

@@ -1,6 +1,7 @@
 """A whole search in a folder, and what the folder tells afterwards."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
-from keras_tuner.engine.trial import Trial
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.budget import Budget
@@ -17,8 +18,8 @@ from keras_densenet.data import Splits
 from keras_densenet.data.sources import absolute, name_of
 from keras_densenet.family import variant
 from keras_densenet.search import report
+from keras_densenet.search.algorithms import ALGORITHMS
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
-from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
 from keras_densenet.search.state import claim, read_json, write_json
 from keras_densenet.search.tuner import Tuner, measure
@@ -29,6 +30,7 @@ from keras_densenet.types import Path
 
 # Of the recipe, from the winner to its training; by the seed validation and test images are held out.
 HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise", "seed")
+HALVING = {"hyperband": ("factor",), "asha": ("factor", "min_epochs")}  # what else an algorithm of rungs takes
 LEARNED = ("loss", "gamma", "class_weights", "sampling", "monitor")  # where they are not the default, too
 
 
@@ -44,6 +46,8 @@ def search(
     executions: int = 1,
     objective: str | None = None,
     seed: int = 1,
+    factor: int | None = None,
+    min_epochs: int | None = None,
     overwrite: bool = False,
     compare: Sequence[str] = (),
     confirm: int = 0,
@@ -63,11 +67,15 @@ def search(
         data: what the data is, a dict for JSON; "name" is its name. If `data.load` knows it by that name,
             `train --model best.json` trains on it, with "data_dir" and "skip_bad" if they are here.
         algorithm: one of `ALGORITHMS`.
-        trials: how many. None: all that "grid" and "hyperband" have.
+        trials: how many; for "asha" networks that begin, for "hyperband" each rung that a network is trained to is one.
+            None: all that "grid" and "hyperband" have.
         executions: seeds that each point is trained with.
         objective: what to search for, of the last epoch, as a recipe's `monitor`. Default: that of the hypermodel's
             recipe, which by default is val_accuracy for one class and val_auroc for many labels.
         seed: of the points.
+        factor: of "asha" and "hyperband": one network in so many goes on to the next rung, which has so many times the
+            epochs. Default: 3.
+        min_epochs: of "asha": the first rung. Default: 1.
         overwrite: whether to delete a former search in the folder first.
         compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
             rate that the budget allows.
@@ -105,7 +113,13 @@ def search(
     settings: dict[str, Any] = {"space": hypermodel.space(), "budget": dataclasses.asdict(budget), "data": data}
     settings |= {"recipe": dataclasses.asdict(hypermodel.recipe), "algorithm": algorithm, "executions": executions}
     settings |= {"objective": objective, "seed": seed}
-    specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
+    halving = {name: value for name, value in (("factor", factor), ("min_epochs", min_epochs)) if value is not None}
+    if strange := halving.keys() - HALVING.get(algorithm, ()):
+        name = sorted(strange)[0]
+        takes = " or ".join(f"algorithm={other!r}" for other in HALVING if name in HALVING[other])
+        raise ValueError(f"{name} must come with {takes}. Received: algorithm={algorithm!r}")
+    settings |= halving
+    specific = {**halving, "max_epochs": hypermodel.recipe.epochs} if algorithm in HALVING else {}
     oracle = ALGORITHMS[algorithm](hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
     options = {"executions": executions, "folder": folder, "settings": settings, **options}
     if role() == "worker":
@@ -234,7 +248,10 @@ class Results:
         values = trial.hyperparameters.values
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
-        status = "continued" if gone_on else trial.status
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+        until = values.get("tuner/epochs", recipe.epochs)
+        stopped = trial.status == TrialStatus.COMPLETED and until < recipe.epochs
+        status = "continued" if gone_on else "stopped" if stopped else trial.status
         return report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
 
 

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import functools
 import gc
+import math
 import pathlib
 import statistics
 import time
@@ -37,15 +38,27 @@ class _Trials(BaseTuner):
         gc.collect()  # what others left would be freed while a trial trains, and hide what it needs
 
     def run_trial(self, trial):
-        """Trains the network of a trial, or goes on with that; returns the figures of `measure`."""
-        values = trial.hyperparameters.values
-        while (former := trial.hyperparameters.values.get("tuner/trial_id")) is not None:  # of Hyperband's last round
-            trial = self.oracle.get_trial(former)
-        folder = pathlib.Path(self.get_trial_dir(trial.trial_id))
+        """Trains the network of a trial, or goes on with that.
+
+        Returns:
+            The figures of `measure`; of a network whose loss is not a number any more the objective alone, as no
+            number, which fails the trial. Its message says why.
+        """
+        values, first = trial.hyperparameters.values, trial
+        while (former := first.hyperparameters.values.get("tuner/trial_id")) is not None:  # of the rung below
+            first = self.oracle.get_trial(former)
+        folder = pathlib.Path(self.get_trial_dir(first.trial_id))
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         until = values.get("tuner/epochs")
         callbacks = [_Check(self.oracle), *self.callbacks]
-        return measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks)
+        try:
+            figures = measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks)
+            if wrong := [name for name in (self.oracle.objective.name, "val_loss") if not math.isfinite(figures[name])]:
+                raise training.Diverged(f"{wrong[0]} is {figures[wrong[0]]} after epoch {figures['epochs']:.0f}")
+        except training.Diverged as end:
+            trial.message = str(end)
+            return {self.oracle.objective.name: math.nan}
+        return figures
 
 
 class Tuner(RobustTuner, _Trials):

@@ -9,9 +9,11 @@ import signal
 import socket
 import time
 
+import grpc
 import pytest
 from keras_tuner.src.engine.base_tuner import BaseTuner
 
+from keras_densenet.compat import keras_tuner as of_keras_tuner
 from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, state, worker
 from keras_densenet.search import cluster as cluster_module
 from keras_densenet.search.cluster import RobustTuner
@@ -67,11 +69,22 @@ class DyingService(cluster_module._Servicer):
 
 
 def run(
-    folder, port, name, seconds=0.05, algorithm="random", versions=None, settings=None, patience=99, dies=(), **options
+    folder,
+    port,
+    name,
+    seconds=0.05,
+    algorithm="random",
+    versions=None,
+    settings=None,
+    patience=99,
+    dies=(),
+    token="a secret",
+    **options,
 ):
     """One process of a search; writes why it failed to a file."""
     if name != "single":
         os.environ.update(KERASTUNER_ORACLE_IP="127.0.0.1", KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name)
+        os.environ.update({worker.TOKEN: token} if token else {})
     if versions:
         worker.versions = lambda: {**state.versions(), **versions}
     if dies:
@@ -268,3 +281,40 @@ def test_two_workers_of_one_name_are_told(cluster):
     assert wait(chief, one, again) == [0, 1, 0]
     message = "ClusterError: Another worker is called 'one' too: give each a KERASTUNER_TUNER_ID of its own"
     assert (cluster.folder / "one.error").read_text() == message
+
+
+@pytest.mark.parametrize(
+    ("token", "what"), [("another secret", "has another"), ("ein Geheimnis wie öfter", "has another"), ("", "has no")]
+)
+def test_a_worker_without_the_token_is_refused_and_told(token, what, cluster):
+    chief, stranger = cluster("chief"), cluster("one", token=token)
+    assert wait(stranger) == [1]
+    assert (cluster.folder / "one.error").read_text() == (
+        f"ClusterError: The chief refuses this worker, which {what} KERAS_DENSENET_SEARCH_TOKEN: start it with the "
+        "command that the chief printed"
+    )
+    assert not list(cluster.folder.glob("trial_*"))
+    assert wait(chief, cluster("two")) == [0, 0]
+    assert_whole(cluster.folder)
+
+
+def test_a_chief_without_a_token_does_not_start(cluster):
+    assert wait(cluster("chief", token="")) == [1]
+    assert (cluster.folder / "chief.error").read_text().startswith("ValueError: A chief needs a token, which keeps")
+
+
+def test_no_call_of_the_service_is_open_to_strangers(cluster):
+    """KerasTuner's own client, which knows no token, may call whatever it likes."""
+    chief = cluster("chief")
+    wait_for(cluster.folder / "oracle.json")
+    with grpc.insecure_channel(f"127.0.0.1:{cluster.port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = of_keras_tuner.service().OracleStub(channel)
+        calls = [name for name in vars(stub) if name[0].isupper()]
+        assert {"CreateTrial", "EndTrial", "GetTrial", "UpdateTrial", "GetBestTrials", "UpdateSpace"} <= set(calls)
+        for name in calls:
+            request = getattr(of_keras_tuner.messages(), f"{name}Request")()
+            with pytest.raises(grpc.RpcError) as refused:
+                getattr(stub, name)(request, wait_for_ready=True, timeout=30)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED, name
+    assert not list(cluster.folder.glob("trial_*"))
+    assert wait(chief, cluster("one")) == [0, 0]
