@@ -106,6 +106,9 @@ def run(
         str | None,
         typer.Option(help="Address of this machine for workers on others; prints the command that starts one there."),
     ] = None,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Begin with those weights of a trained neighbour that fit.")
+    ] = False,
     compare: Annotated[
         list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
     ] = None,
@@ -195,6 +198,7 @@ def run(
                 objective=monitor,
                 factor=factor,
                 min_epochs=min_epochs,
+                warm_start=warm_start,
                 seed=1 if search_seed is None else search_seed,
                 overwrite=overwrite,
                 compare=compare or (),

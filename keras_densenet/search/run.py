@@ -48,6 +48,7 @@ def search(
     seed: int = 1,
     factor: int | None = None,
     min_epochs: int | None = None,
+    warm_start: bool = False,
     overwrite: bool = False,
     compare: Sequence[str] = (),
     confirm: int = 0,
@@ -76,6 +77,8 @@ def search(
         factor: of "asha" and "hyperband": one network in so many goes on to the next rung, which has so many times the
             epochs. Default: 3.
         min_epochs: of "asha": the first rung. Default: 1.
+        warm_start: whether a network begins with weights of the completed one that has most of its tensors, at least a
+            quarter of its parameters. What is compared, and the best that is confirmed, never do.
         overwrite: whether to delete a former search in the folder first.
         compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
             rate that the budget allows.
@@ -118,9 +121,11 @@ def search(
         name = sorted(strange)[0]
         takes = " or ".join(f"algorithm={other!r}" for other in HALVING if name in HALVING[other])
         raise ValueError(f"{name} must come with {takes}. Received: algorithm={algorithm!r}")
-    settings |= halving
+    settings |= halving | ({"warm_start": True} if warm_start else {})
     specific = {**halving, "max_epochs": hypermodel.recipe.epochs} if algorithm in HALVING else {}
-    oracle = ALGORITHMS[algorithm](hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
+    oracle = ALGORITHMS[algorithm](
+        hypermodel, budget, objective, max_trials=trials, seed=seed, warm_start=warm_start, **specific
+    )
     options = {"executions": executions, "folder": folder, "settings": settings, **options}
     if role() == "worker":
         Tuner(oracle, hypermodel, splits, data["name"], **options).search()
@@ -208,6 +213,8 @@ class Results:
         learned = {name: getattr(recipe, name) for name in LEARNED}
         changes |= {name: value for name, value in learned.items() if value != getattr(Recipe(), name)}
         figures = {name: best[name] for name in (*report.measured(self.objective), "parameters", "macs")}
+        if best["warm_start"] is not None:
+            figures["warm_start"] = best["warm_start"]
         others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
         others["budget"] = dataclasses.asdict(self.budget)
         write_plan(self.folder / "best.json", network, changes, **others)
@@ -235,6 +242,11 @@ class Results:
         states = [row["status"] for row in self.rows]
         count = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
         console.print(f"{count}; * on the Pareto front of {name.replace('_', ' ')} and parameters", highlight=False)
+        if warm := [
+            row["trial"] for row in self.rows if row["warm_start"] is not None and row["status"] != "continued"
+        ]:
+            flattered = f"begun with weights of another trial, which flatters them: {', '.join(warm)}"
+            console.print(f"{flattered}; --confirm trains the best from scratch", highlight=False, soft_wrap=True)
         console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
         console.print(f"{call}\n{self.command()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -252,7 +264,8 @@ class Results:
         until = values.get("tuner/epochs", recipe.epochs)
         stopped = trial.status == TrialStatus.COMPLETED and until < recipe.epochs
         status = "continued" if gone_on else "stopped" if stopped else trial.status
-        return report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
+        row = report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
+        return {**row, "warm_start": values.get("tuner/warm_start")}
 
 
 def _confirm(results, compared, splits, executions, confirm, console):

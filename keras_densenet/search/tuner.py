@@ -17,7 +17,9 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_densenet import training
 from keras_densenet.data import training_steps
 from keras_densenet.memory import given_back
+from keras_densenet.models import DenseNet
 from keras_densenet.search.cluster import RobustTuner
+from keras_densenet.search.warm import begun_with
 from keras_densenet.training.folder import FolderInUse
 from keras_densenet.training.task import Task, score
 
@@ -50,9 +52,10 @@ class _Trials(BaseTuner):
         folder = pathlib.Path(self.get_trial_dir(first.trial_id))
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         until = values.get("tuner/epochs")
-        callbacks = [_Check(self.oracle), *self.callbacks]
+        callbacks, former = [_Check(self.oracle), *self.callbacks], values.get("tuner/warm_start")
+        warm = former and (former, pathlib.Path(self.get_trial_dir(former)))
         try:
-            figures = measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks)
+            figures = measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks, warm)
             if wrong := [name for name in (self.oracle.objective.name, "val_loss") if not math.isfinite(figures[name])]:
                 raise training.Diverged(f"{wrong[0]} is {figures[wrong[0]]} after epoch {figures['epochs']:.0f}")
         except training.Diverged as end:
@@ -92,7 +95,7 @@ class _Check(keras.callbacks.Callback):
         self.oracle.check()
 
 
-def measure(network, recipe, splits, data, folder, executions=1, until=None, callbacks=()):
+def measure(network, recipe, splits, data, folder, executions=1, until=None, callbacks=(), warm=None):
     """Trains a network with one or more seeds, and measures it.
 
     Args:
@@ -104,6 +107,7 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
         executions: number of seeds.
         until: the epoch after which to pause.
         callbacks: Keras callbacks.
+        warm: the number and the folder of the trial whose weights it begins with. Default: random ones.
 
     Returns:
         A dict of floats, means over the seeds: what the recipe monitors, such as val_accuracy, and val_loss (of the
@@ -120,7 +124,8 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
         _reset_peak()
         with given_back():
             seeded = dataclasses.replace(recipe, seed=recipe.seed + execution)
-            state = _train(network, data, splits, seeded, run, callbacks, until=until)
+            build = begun_with(warm[0], warm[1] / run.name / "checkpoint.keras") if warm else DenseNet
+            state = _train(network, data, splits, seeded, run, callbacks, until=until, constructor=build)
         with open(run / "history.csv", newline="") as file:
             history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         figures = {name: history[-1][name] for name in (monitor, "val_loss")}
@@ -140,12 +145,12 @@ def measure(network, recipe, splits, data, folder, executions=1, until=None, cal
     return means
 
 
-def _train(network, data, splits, recipe, folder, callbacks, until):
+def _train(network, data, splits, recipe, folder, callbacks, **options):
     """Trains, once a worker that lost this trial, which its next step tells it, has left the folder."""
     deadline = time.monotonic() + LEAVING
     while True:
         try:
-            return training.train(network, data, splits, recipe, folder, callbacks, until=until)
+            return training.train(network, data, splits, recipe, folder, callbacks, **options)
         except FolderInUse:
             if time.monotonic() > deadline:
                 raise

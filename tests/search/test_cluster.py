@@ -31,12 +31,15 @@ class Tuner(RobustTuner, BaseTuner):
     """Counts a trial's steps in its folder, and goes on where it stopped."""
 
     def run_trial(self, trial, seconds, fails=False, freezes=False):
-        folder = self.folder / f"trial_{trial.trial_id}"
+        first, until = trial, trial.hyperparameters.values.get("tuner/epochs", STEPS)
+        while (former := first.hyperparameters.values.get("tuner/trial_id")) is not None:
+            first = self.oracle.get_trial(former)
+        folder = self.folder / f"trial_{first.trial_id}"
         folder.mkdir(exist_ok=True)
         steps = folder / "steps"
         if fails:
             raise ValueError("the moon is full")
-        for step in range(int(steps.read_text()) if steps.exists() else 0, STEPS):
+        for step in range(int(steps.read_text()) if steps.exists() else 0, until):
             time.sleep(seconds)
             if freezes and not (self.folder / "frozen").exists():
                 (self.folder / "frozen").touch()
@@ -90,11 +93,12 @@ def run(
     if dies:
         DyingService.die(*dies)
     points, trials = (TRIALS, TRIALS + 1) if algorithm == "grid" else (99, TRIALS)
+    rungs = {"max_epochs": STEPS, "factor": 2} if algorithm == "asha" else {}
     hypermodel = DenseNetHyperModel((8, 8, 1), 2, **{**ONE_POINT, "growth_rate": (1, points)})
     try:
         with claim(folder, {"seed": 1}) if name in ("chief", "single") else contextlib.nullcontext():
             tuner = Tuner(
-                ALGORITHMS[algorithm](hypermodel, Budget(), "val_loss", max_trials=trials, seed=1),
+                ALGORITHMS[algorithm](hypermodel, Budget(), "val_loss", max_trials=trials, seed=1, **rungs),
                 directory=folder.parent,
                 project_name=folder.name,
                 settings=settings,
@@ -117,9 +121,9 @@ def cluster(tmp_path):
         port = free.getsockname()[1]
     started = []
 
-    def start(name, folder=tmp_path / "s", **options):
+    def start(name, folder=tmp_path / "s", target=run, **options):
         folder.mkdir(exist_ok=True)
-        started.append(CONTEXT.Process(target=run, args=(folder, port, name), kwargs=options))
+        started.append(CONTEXT.Process(target=target, args=(folder, port, name), kwargs=options))
         started[-1].start()
         return started[-1]
 
@@ -146,28 +150,39 @@ def wait_for(path, seconds=150):
 
 
 def assert_whole(folder):
-    """Every trial completed, was run to its end, and counts once."""
+    """Every trial completed, was run to its end, and counts once; a network that went on did so where it was."""
     oracle = json.loads((folder / "oracle.json").read_text())
-    assert oracle["start_order"] == [str(number) for number in range(TRIALS)]
+    trials = {name: json.loads((folder / f"trial_{name}" / "trial.json").read_text()) for name in oracle["start_order"]}
+    points = {name: trial["hyperparameters"]["values"] for name, trial in trials.items()}
+    assert [int(name) for name in points] == [*range(len(points))]
+    new = [name for name, values in points.items() if "tuner/trial_id" not in values]
+    assert len(new) == TRIALS
+    assert len({points[name]["growth_rate"] for name in new}) == TRIALS
+    steps, formers = dict.fromkeys(new, STEPS), [points[name]["tuner/trial_id"] for name in points if name not in new]
+    assert len({*formers}) == len(formers)
     assert sorted(oracle["end_order"]) == oracle["start_order"]
     assert not oracle["ongoing_trials"]
     assert not oracle["retry_queue"]
-    for name in oracle["start_order"]:
-        trial = json.loads((folder / f"trial_{name}" / "trial.json").read_text())
+    for name, trial in trials.items():
         assert trial["status"] == "COMPLETED", trial["message"]
         assert trial["score"] == trial["hyperparameters"]["values"]["growth_rate"]
-        assert (folder / f"trial_{name}" / "steps").read_text().strip() == str(STEPS)
+        first, until = name, points[name].get("tuner/epochs", STEPS)
+        while first not in new:
+            first = points[first]["tuner/trial_id"]
+        steps[first] = max(until, steps[first]) if name != first else until
         (observation,) = trial["metrics"]["metrics"]["val_loss"]["observations"]
         assert len(observation["value"]) == 1
+    for name in new:
+        assert (folder / f"trial_{name}" / "steps").read_text().strip() == str(steps[name])
     assert oracle["run_times"] == dict.fromkeys(oracle["start_order"], 1)
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid"])
+@pytest.mark.parametrize("algorithm", ["random", "grid", "asha"])
 def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none_twice(algorithm, cluster):
     kills = int(os.environ.get("KILLS", 4))
     moments = random.Random(int(os.environ.get("SEED", 0)))
     roles = {name: cluster(name, algorithm=algorithm, seconds=0.25) for name in ("chief", "one", "two")}
-    wait_for(cluster.folder / "trial_0")
+    wait_for(cluster.folder / ("trial_0000" if algorithm == "asha" else "trial_0"))
     for number in range(kills):
         time.sleep(moments.uniform(0, 1))
         victim = moments.choice(["chief", "one", "two"])
