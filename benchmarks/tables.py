@@ -1,11 +1,13 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, inference, growth, accuracy and search.
+Likewise machines, inference, growth, accuracy, search and halving.
 """
 
+import statistics
 import sys
 
 from benchmarks.growth import bend
+from benchmarks.halving import gain
 from benchmarks.race import RESULTS, read
 
 TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
@@ -131,6 +133,23 @@ def search():
     yield f"\n{about}."
 
 
+def halving():
+    """ASHA and Hyperband on a closed form: what they cost and find, and ASHA in half of Hyperband's epochs."""
+    yield from _head("", "Hyperband", "ASHA, 60 networks", "ASHA's best in half of Hyperband's epochs")
+    about, rows = read("search, asha and hyperband")
+    for networks in dict.fromkeys(row["networks"] for row in rows):
+        found = [row for row in rows if row["networks"] == networks]
+        cells = []
+        for name in ("hyperband", "asha"):
+            epochs, accuracy = (
+                statistics.fmean(row[f"{name}_{what}"] for row in found) for what in ("epochs", "accuracy")
+            )
+            cells.append(f"{accuracy:.2%} in {epochs:.0f} epochs")
+        mean, error = gain(found)
+        yield _line(f"{networks}, {len(found)} seeds", *cells, f"{100 * mean:+.2f} (+- {100 * error:.2f}) points")
+    yield f"\n{about}."
+
+
 def _step(row):
     parts = [f"{row['seconds']:.2f} s"]
     if row["buffers"]:
@@ -147,5 +166,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = {table.__name__: table for table in (machines, train_step, inference, growth, accuracy, search)}
+    tables = {table.__name__: table for table in (machines, train_step, inference, growth, accuracy, search, halving)}
     print("\n".join(tables[sys.argv[1]]()))
