@@ -1,6 +1,6 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, intel, gpu, inference, growth, accuracy, search and front.
+Likewise machines, intel, gpu, inference, growth, accuracy, search, front and halving.
 """
 
 import math
@@ -10,6 +10,7 @@ import sys
 import scipy.stats
 
 from benchmarks.growth import bend
+from benchmarks.halving import gain
 from benchmarks.race import RESULTS, read
 
 TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
@@ -178,6 +179,23 @@ def _interval(values, form):
     return f"{statistics.fmean(values):{form}} +- {half:{form}}"
 
 
+def halving():
+    """ASHA and Hyperband on a closed form: what they cost and find, and ASHA in half of Hyperband's epochs."""
+    yield from _head("", "Hyperband", "ASHA, 60 networks", "ASHA's best in half of Hyperband's epochs")
+    about, rows = read("search, asha and hyperband")
+    for networks in dict.fromkeys(row["networks"] for row in rows):
+        found = [row for row in rows if row["networks"] == networks]
+        cells = []
+        for name in ("hyperband", "asha"):
+            epochs, accuracy = (
+                statistics.fmean(row[f"{name}_{what}"] for row in found) for what in ("epochs", "accuracy")
+            )
+            cells.append(f"{accuracy:.2%} in {epochs:.0f} epochs")
+        mean, error = gain(found)
+        yield _line(f"{networks}, {len(found)} seeds", *cells, f"{100 * mean:+.2f} (+- {100 * error:.2f}) points")
+    yield f"\n{about}."
+
+
 def _step(row):
     parts = [f"{row['seconds']:.2f} s"]
     if row["buffers"]:
@@ -194,5 +212,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = machines, intel, gpu, train_step, inference, growth, accuracy, search, front
+    tables = machines, intel, gpu, train_step, inference, growth, accuracy, search, front, halving
     print("\n".join(next(table for table in tables if table.__name__ == sys.argv[1])()))

@@ -1,6 +1,7 @@
 """`keras-densenet search`: searching, and what a search has found."""
 
 import functools
+import os
 import pathlib
 import runpy
 import sys
@@ -85,7 +86,16 @@ def run(
     data: Data = "digits",
     out: Annotated[pathlib.Path | None, typer.Option(help="The search's folder. Default: searches/DATA.")] = None,
     trials: Annotated[int, typer.Option(help="Networks to train; 0 for all that grid and hyperband have.")] = 20,
-    algorithm: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid.")] = "bayesian",
+    algorithm: Annotated[str, typer.Option(help="random, bayesian, hyperband, asha or grid.")] = "bayesian",
+    factor: Annotated[
+        int | None,
+        typer.Option(
+            help="Of asha and hyperband: one in so many goes on, to so many times the epochs.", show_default="3"
+        ),
+    ] = None,
+    min_epochs: Annotated[
+        int | None, typer.Option(help="Of asha: those before the first comparison.", show_default="1")
+    ] = None,
     monitor: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +109,16 @@ def run(
         ),
     ] = None,
     executions: Annotated[int, typer.Option(help="Seeds for each network; the report has mean and spread.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes that train at once on this machine, each with its GPU or share of the cores.")
+    ] = 1,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address of this machine for workers on others; prints the command that starts one there."),
+    ] = None,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Begin with those weights of a trained neighbour that fit.")
+    ] = False,
     compare: Annotated[
         list[str] | None, typer.Option(help="A published network to train as well, its k shrunk to the budget.")
     ] = None,
@@ -148,6 +167,8 @@ def run(
     from keras_densenet.data.splits import limited
     from keras_densenet.search.launch import launched
 
+    if workers > 1 or host is not None:  # the chief leaves a GPU's memory to its workers
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     short = {"epochs": 8, "warmup_epochs": 1.0, "xla": False} if recipe == "short" else {}
     settled = named(recipe).changed(**short).changed(**changes)
     if search_seed is not None and algorithm == "grid":
@@ -171,7 +192,8 @@ def run(
     limits = {name: amount(limit) for name, limit in asked.items() if limit is not None}
     folder = out or pathlib.Path("searches") / pathlib.Path(data).name
     try:
-        with launched(workers, ["-m", "keras_densenet", *sys.argv[1:]], folder):
+        tell = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        with launched(workers, ["-m", "keras_densenet", *sys.argv[1:]], folder, host, tell):
             results = search.search(
                 folder,
                 hypermodel,
@@ -185,6 +207,9 @@ def run(
                 executions=executions,
                 objective=monitor,
                 minimise=minimise,
+                factor=factor,
+                min_epochs=min_epochs,
+                warm_start=warm_start,
                 seed=1 if search_seed is None else search_seed,
                 overwrite=overwrite,
                 compare=compare or (),

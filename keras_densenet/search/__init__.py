@@ -6,9 +6,11 @@ except ImportError:
     raise ImportError("A search needs KerasTuner: pip install 'keras-densenet[search]'") from None
 
 from keras_densenet.budget import Budget
+from keras_densenet.search.algorithms import ALGORITHMS
 from keras_densenet.search.front import ParetoOptimization
+from keras_densenet.search.halving import ASHA
 from keras_densenet.search.hypermodel import DenseNetHyperModel, constructor_call, scaled
-from keras_densenet.search.oracles import ALGORITHMS, BayesianOptimization, GridSearch, Hyperband, RandomSearch
+from keras_densenet.search.oracles import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from keras_densenet.search.published import published
 from keras_densenet.search.run import Results, search
 from keras_densenet.search.studies import suggest
@@ -16,6 +18,7 @@ from keras_densenet.search.tuner import Tuner, measure
 
 __all__ = [
     "ALGORITHMS",
+    "ASHA",
     "BayesianOptimization",
     "Budget",
     "DenseNetHyperModel",

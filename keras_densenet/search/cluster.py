@@ -1,11 +1,13 @@
 """Many workers: KerasTuner's chief and workers over gRPC, of which any may be killed at any moment.
 
 The service and its messages are KerasTuner's. What its messages have no room for travels in the calls' metadata: who
-calls, with which versions and settings, and why a trial failed. A worker's heartbeat is a `GetTrial` of its trial.
+calls, with which token, versions and settings, and why a trial failed. A worker's heartbeat is a `GetTrial` of its
+trial.
 """
 
 import concurrent.futures
 import contextlib
+import hmac
 import json
 import os
 import time
@@ -14,7 +16,7 @@ import grpc
 from keras_tuner.engine.trial import Trial
 
 from keras_densenet.compat.keras_tuner import OracleServicer, messages, role, service, state_file
-from keras_densenet.search.worker import HEARTBEAT, PATIENCE, Client, agreed
+from keras_densenet.search.worker import HEARTBEAT, PATIENCE, TOKEN, Client, agreed
 
 SILENCE = 60  # seconds after which a worker is lost
 
@@ -23,7 +25,8 @@ class RobustTuner:
     """Mixin that stands before one of KerasTuner's tuners, and gives it the role that the environment names.
 
     `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT` say where the chief is, `KERASTUNER_TUNER_ID` who this is: a
-    chief, if the word is in it. Without them the search has one process.
+    chief, if the word is in it; `KERAS_DENSENET_SEARCH_TOKEN` is the secret that all share. Without them the search has
+    one process.
 
     Args:
         oracle: a `RobustOracle`.
@@ -86,7 +89,7 @@ class RobustTuner:
 
 
 def chief(oracle, settings=None, heartbeat_timeout=SILENCE, patience=3600):
-    """Serves a search to workers until it is over and all workers that live were told.
+    """Serves a search to workers that know its token until it is over and all workers that live were told.
 
     Args:
         oracle: a `RobustOracle`.
@@ -95,10 +98,16 @@ def chief(oracle, settings=None, heartbeat_timeout=SILENCE, patience=3600):
         patience: seconds without any worker after which the chief gives up.
 
     Raises:
+        ValueError: if the environment has no token.
         OSError: if it cannot listen where the environment says, or cannot write.
         RuntimeError: if there was no worker for too long, no trial completed, or too many failed in a row.
     """
     ip, port = os.environ["KERASTUNER_ORACLE_IP"], os.environ["KERASTUNER_ORACLE_PORT"]
+    if not os.environ.get(TOKEN):
+        raise ValueError(
+            "A chief needs a token, which keeps strangers out: let --workers or --host make one, or set "
+            f"{TOKEN} to the same secret for chief and workers"
+        )
     oracle.heartbeat_timeout = heartbeat_timeout
     servicer = _Servicer(oracle, settings)
     pool = concurrent.futures.ThreadPoolExecutor(16)
@@ -135,6 +144,7 @@ class _Servicer(OracleServicer, grpc.ServerInterceptor):
         super().__init__(oracle)
         self.failure = None
         self._agreed, self._sessions, self._began = agreed(settings), {}, time.monotonic()
+        self._token = os.environ[TOKEN].encode()
 
     def is_done(self):
         """Whether the search is over and all workers know; raises what made the oracle fail."""
@@ -147,14 +157,21 @@ class _Servicer(OracleServicer, grpc.ServerInterceptor):
 
     def intercept_service(self, continuation, details):
         """Hears the caller, and refuses one that does not belong to the search."""
-        caller = dict(details.invocation_metadata)
-        complaint = self._complaint(caller, details.method)
+        caller, code = dict(details.invocation_metadata), grpc.StatusCode.UNAUTHENTICATED
+        complaint = self._stranger(caller)
+        if complaint is None:
+            complaint, code = self._complaint(caller, details.method), grpc.StatusCode.FAILED_PRECONDITION
         if complaint is None:
             self.oracle.hear(caller["tuner"])
             return continuation(details)
-        return grpc.unary_unary_rpc_method_handler(
-            lambda _, context: context.abort(grpc.StatusCode.FAILED_PRECONDITION, complaint)
-        )
+        return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(code, complaint))
+
+    def _stranger(self, caller):
+        given = caller.get("token-bin", b"")
+        if hmac.compare_digest(given, self._token):
+            return None
+        what = "has another" if given else "has no"
+        return f"The chief refuses this worker, which {what} {TOKEN}: start it with the command that the chief printed"
 
     def _complaint(self, caller, method):
         ours, theirs = (json.loads(side.get("versions", "{}")) for side in (self._agreed, caller))

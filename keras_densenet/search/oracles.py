@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
+from keras_densenet.search import warm
 from keras_densenet.search.progress import Watch
 from keras_densenet.search.published import published
 from keras_densenet.search.robust import RobustOracle
@@ -45,6 +46,8 @@ class Budgeted(RobustOracle):
         hypermodel: a `DenseNetHyperModel`.
         budget: a `Budget`.
         objective: name of what to search for, see `OBJECTIVES`.
+        warm_start: whether a network begins with weights of the completed one that has most of its tensors, if there
+            is one; "tuner/warm_start" of its trial's values is the other trial then.
         **options: of KerasTuner's oracle.
 
     Attributes:
@@ -58,7 +61,7 @@ class Budgeted(RobustOracle):
 
     begins_published = True
 
-    def __init__(self, hypermodel, budget, objective="val_accuracy", **options):
+    def __init__(self, hypermodel, budget, objective="val_accuracy", warm_start=False, **options):
         space = keras_tuner.HyperParameters()
         hypermodel.declare_hyperparameters(space)
         if not isinstance(objective, str) or objective not in OBJECTIVES:
@@ -68,7 +71,7 @@ class Budgeted(RobustOracle):
             )
         objective = keras_tuner.Objective(objective, direction(objective))
         super().__init__(objective=objective, hyperparameters=space, **options)
-        self.hypermodel, self.budget, self.ending = hypermodel, budget, None
+        self.hypermodel, self.budget, self.ending, self.warm_start = hypermodel, budget, None, warm_start
         self.share = self._share()
         if not self.share.fitting:
             self._explain()
@@ -76,10 +79,26 @@ class Budgeted(RobustOracle):
 
     def create_trial(self, tuner_id):
         """Hands out a trial, which is told also where it began in a former process."""
-        trial = super().create_trial(tuner_id)
+        with self._commit():
+            known = set(self.trials)
+            trial = super().create_trial(tuner_id)
+            if self.warm_start and trial.status == TrialStatus.RUNNING and trial.trial_id not in known:
+                self._warm(trial)
         if trial.status == TrialStatus.RUNNING and isinstance(self._display, Watch):
             self._display.on_trial_begin(trial)
         return trial
+
+    def _warm(self, trial):
+        """Notes which trial's weights a new one begins with; a later rung has the run of its first."""
+        values = trial.hyperparameters.values
+        if "tuner/trial_id" in values:
+            return
+        done = [other for other in self.trials.values() if other.status == TrialStatus.COMPLETED]
+        others = {other.trial_id: other.hyperparameters.values for other in done}
+        networks = {name: self.hypermodel.network(at) for name, at in others.items() if "tuner/trial_id" not in at}
+        if (former := warm.neighbour(self.hypermodel.network(values), networks)) is not None:
+            values["tuner/warm_start"] = former
+            self._save_trial(trial)
 
     def fits(self, values):
         """Whether the network at a point is within the budget."""
@@ -270,13 +289,6 @@ class BayesianOptimization(Budgeted, keras_tuner.oracles.BayesianOptimizationOra
 
 
 FREE = ("dropout_rate", "learning_rate", "weight_decay")  # what costs nothing
-
-ALGORITHMS = {
-    "random": RandomSearch,
-    "bayesian": BayesianOptimization,
-    "hyperband": Hyperband,
-    "grid": GridSearch,
-}
 
 
 def _is_continuous(hp):

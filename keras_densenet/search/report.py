@@ -34,7 +34,7 @@ def row(name, status, network, recipe, figures, budget, objective="val_accuracy"
 
     Args:
         name: of the trial.
-        status: "COMPLETED", "RUNNING" or "FAILED".
+        status: "COMPLETED", "RUNNING" or "FAILED"; of a rung also "continued", by another trial, or "stopped".
         network: a dict of `DenseNet` arguments.
         recipe: the `Recipe` it trained with.
         figures: what `measure` gave, a dict.
@@ -48,8 +48,11 @@ def row(name, status, network, recipe, figures, budget, objective="val_accuracy"
 
 
 def ranked(rows, objective="val_accuracy"):
-    """Completed rows, the best first: by the objective on the validation images, then by loss."""
-    done = [row for row in rows if row["status"] == "completed"]
+    """Completed rows, the best first: by the objective on the validation images, then by loss.
+
+    Where none was trained to its last epoch yet, those that stopped at a rung.
+    """
+    done = next(filter(None, ([row for row in rows if row["status"] == s] for s in ("completed", "stopped"))), [])
     return sorted(done, key=lambda row: (-score(objective, row[objective]), row["val_loss"], row["parameters"]))
 
 

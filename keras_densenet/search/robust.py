@@ -19,7 +19,8 @@ class RobustOracle:
     Every change is committed by one rename: a trial's own file goes first, then `oracle.json`, and `reload` repairs
     what a kill between the two left. A running trial keeps its id and folder: its tuner gets it back, and when that
     one is gone, another. A trial that is handed out again has no metrics, for it reports anew. What is reported twice
-    counts once. Too many failures in a row end the search instead of raising under KerasTuner's lock.
+    counts once. Too many failures in a row end the search instead of raising under KerasTuner's lock; a loss that is
+    not a number is no such failure, for other points may do well.
 
     Args:
         *args, **kwargs: of KerasTuner's oracle.
@@ -105,13 +106,20 @@ class RobustOracle:
                 return trial
             for name in set(metrics) & set(trial.metrics.metrics):
                 forget_observation(trial, name, step)
-            return super().update_trial(trial_id, metrics, step=step)
+            finite = {name: math.inf if math.isnan(value) else value for name, value in metrics.items()}
+            return super().update_trial(trial_id, finite, step=step)  # which takes the best, and of nan there is none
 
     def end_trial(self, trial):
         """Takes a trial's end; the end of a trial that does not run is one that was taken already."""
         with self._commit():
             if any(trial.trial_id == running.trial_id for running in self.ongoing_trials.values()):
                 super().end_trial(trial)
+
+    def score_trial(self, trial):
+        """Scores a trial; one without a finite objective gets no number, which fails it."""
+        super().score_trial(trial)
+        if not math.isfinite(trial.score):
+            trial.score = math.nan
 
     def take_back_lost(self):
         """Keeps the trials of lost tuners for others."""
@@ -159,7 +167,8 @@ class RobustOracle:
         """Does nothing: a tuner in the oracle's own process cannot lose its trial. The client of a chief can."""
 
     def get_state(self):
-        own = {"losses": self._losses, "tuner_ids": sorted(self.tuner_ids), "exhausted": self._exhausted}
+        own = {"losses": self._losses, "tuner_ids": sorted(self.tuner_ids)}
+        own |= {"exhausted": self._exhausted, "limit": self._limit()}
         return {**super().get_state(), **own}
 
     def set_state(self, state):
@@ -169,7 +178,8 @@ class RobustOracle:
             display["trial_start"].setdefault(trial_id, now)
             display["trial_number"].setdefault(trial_id, number)
         super().set_state(state)
-        self._losses, self._exhausted = state["losses"], state["exhausted"]
+        self._losses = state["losses"]
+        self._exhausted = state["exhausted"] and state.get("limit") == self._limit()  # or there may be more by now
         self.tuner_ids = set(state["tuner_ids"])
 
     def begin(self):
@@ -205,12 +215,19 @@ class RobustOracle:
             if trial.status != TrialStatus.RUNNING:
                 self.end_trial(trial)
 
+    def _limit(self):
+        """How many trials were asked for."""
+        return self.max_trials
+
     def _has_failed(self):
         return self._failures >= (self.max_consecutive_failed_trials or math.inf)
 
     def _check_consecutive_failures(self):
         ended = self.trials[self.end_order[-1]]
-        self._failures = self._failures + 1 if ended.status == TrialStatus.FAILED else 0
+        if ended.status != TrialStatus.FAILED:
+            self._failures = 0
+        elif ended.score is None:  # or its score is not a number
+            self._failures += 1
 
     def _trial_file(self, trial_id):
         return pathlib.Path(self._project_dir) / f"trial_{trial_id}" / "trial.json"

@@ -1,6 +1,7 @@
 """A whole search in a folder, and what the folder tells afterwards."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
-from keras_tuner.engine.trial import Trial
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_densenet.architecture import Architecture, check_count
 from keras_densenet.budget import Budget
@@ -17,9 +18,9 @@ from keras_densenet.data import Splits
 from keras_densenet.data.sources import absolute, name_of
 from keras_densenet.family import variant
 from keras_densenet.search import report
+from keras_densenet.search.algorithms import ALGORITHMS
 from keras_densenet.search.front import along_the_front
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call, scaled
-from keras_densenet.search.oracles import ALGORITHMS
 from keras_densenet.search.progress import EpochBar, Watch
 from keras_densenet.search.published import published
 from keras_densenet.search.state import claim, read_json, write_json
@@ -31,6 +32,7 @@ from keras_densenet.types import Path
 
 # Of the recipe, from the winner to its training; by the seed validation and test images are held out.
 HANDED_OVER = (*OF_RECIPE, "batch_size", "augmentation", "normalise", "seed")
+HALVING = {"hyperband": ("factor",), "asha": ("factor", "min_epochs")}  # what else an algorithm of rungs takes
 LEARNED = ("loss", "gamma", "class_weights", "sampling", "monitor")  # where they are not the default, too
 
 
@@ -47,6 +49,9 @@ def search(
     objective: str | None = None,
     minimise: str | None = None,
     seed: int = 1,
+    factor: int | None = None,
+    min_epochs: int | None = None,
+    warm_start: bool = False,
     overwrite: bool = False,
     compare: Sequence[str] = (),
     confirm: int = 0,
@@ -66,7 +71,8 @@ def search(
         data: what the data is, a dict for JSON; "name" is its name. If `data.load` knows it by that name,
             `train --model best.json` trains on it, with "data_dir" and "skip_bad" if they are here.
         algorithm: one of `ALGORITHMS`.
-        trials: how many. None: all that "grid" and "hyperband" have.
+        trials: how many; for "asha" networks that begin, for "hyperband" each rung that a network is trained to is one.
+            None: all that "grid" and "hyperband" have.
         executions: seeds that each point is trained with.
         objective: what to search for, of the last epoch, as a recipe's `monitor`. Default: that of the hypermodel's
             recipe, which by default is val_accuracy for one class and val_auroc for many labels.
@@ -74,6 +80,11 @@ def search(
             "activation_bytes" or, measured for one image with each trial's network, "milliseconds". Default: only the
             objective counts.
         seed: of the points.
+        factor: of "asha" and "hyperband": one network in so many goes on to the next rung, which has so many times the
+            epochs. Default: 3.
+        min_epochs: of "asha": the first rung. Default: 1.
+        warm_start: whether a network begins with weights of the completed one that has most of its tensors, at least a
+            quarter of its parameters. What is compared, and the best that is confirmed, never do.
         overwrite: whether to delete a former search in the folder first.
         compare: names of published networks to train for comparison, with the recipe as it is and the largest growth
             rate that the budget allows.
@@ -114,9 +125,15 @@ def search(
     settings |= {"objective": objective, "seed": seed}
     if minimise is not None:
         settings["minimise"] = minimise
-    specific = {"max_epochs": hypermodel.recipe.epochs} if algorithm == "hyperband" else {}
+    halving = {name: value for name, value in (("factor", factor), ("min_epochs", min_epochs)) if value is not None}
+    if strange := halving.keys() - HALVING.get(algorithm, ()):
+        name = sorted(strange)[0]
+        takes = " or ".join(f"algorithm={other!r}" for other in HALVING if name in HALVING[other])
+        raise ValueError(f"{name} must come with {takes}. Received: algorithm={algorithm!r}")
+    settings |= halving | ({"warm_start": True} if warm_start else {})
+    specific = {**halving, "max_epochs": hypermodel.recipe.epochs} if algorithm in HALVING else {}
     kind, timed = along_the_front(ALGORITHMS[algorithm], minimise), minimise == report.MEASURED
-    oracle = kind(hypermodel, budget, objective, max_trials=trials, seed=seed, **specific)
+    oracle = kind(hypermodel, budget, objective, max_trials=trials, seed=seed, warm_start=warm_start, **specific)
     options = {"executions": executions, "timed": timed, "folder": folder, "settings": settings, **options}
     if role() == "worker":
         Tuner(oracle, hypermodel, splits, data["name"], **options).search()
@@ -226,6 +243,8 @@ class Results:
         learned = {name: getattr(recipe, name) for name in LEARNED}
         changes |= {name: value for name, value in learned.items() if value != getattr(Recipe(), name)}
         figures = {name: best[name] for name in (*report.measured(self.objective), "parameters", "macs")}
+        if best["warm_start"] is not None:
+            figures["warm_start"] = best["warm_start"]
         others = {"call": call, "trial": best["trial"], "figures": figures, "data": self._data()}
         others["budget"] = dataclasses.asdict(self.budget)
         write_plan(self._plan(at), network, changes, **others)
@@ -261,6 +280,11 @@ class Results:
         console.print(f"{count}; * on the Pareto front of {front}", highlight=False)
         if first := [f"{row['published']} (trial {row['trial']})" for row in self.rows if row["published"]]:
             console.print(f"published networks, scaled into space and budget: {', '.join(first)}", highlight=False)
+        if warm := [
+            row["trial"] for row in self.rows if row["warm_start"] is not None and row["status"] != "continued"
+        ]:
+            flattered = f"begun with weights of another trial, which flatters them: {', '.join(warm)}"
+            console.print(f"{flattered}; --confirm trains the best from scratch", highlight=False, soft_wrap=True)
         console.print(f"results.csv, pareto.png and best.json are in {self.folder}", highlight=False)
         console.print(f"{call}\n{self.command()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -281,9 +305,16 @@ class Results:
         values = trial.hyperparameters.values
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         figures = {name: history.get_last_value() for name, history in trial.metrics.metrics.items()}
-        status = "continued" if gone_on else trial.status
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+        until = values.get("tuner/epochs", recipe.epochs)
+        stopped = trial.status == TrialStatus.COMPLETED and until < recipe.epochs
+        status = "continued" if gone_on else "stopped" if stopped else trial.status
         row = report.row(trial.trial_id, status, network, recipe, figures, self.budget, self.objective)
-        return {**row, "published": self._published.get(self._point(values))}
+        return {
+            **row,
+            "published": self._published.get(self._point(values)),
+            "warm_start": values.get("tuner/warm_start"),
+        }
 
 
 def _confirm(results, compared, splits, executions, confirm, console):

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import functools
 import gc
+import math
 import pathlib
 import statistics
 import time
@@ -18,9 +19,11 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_densenet import training
 from keras_densenet.data import Splits, training_steps
 from keras_densenet.memory import given_back
+from keras_densenet.models import DenseNet
 from keras_densenet.search.cluster import RobustTuner
 from keras_densenet.search.front import milliseconds
 from keras_densenet.search.report import MEASURED
+from keras_densenet.search.warm import begun_with
 from keras_densenet.training.folder import FolderInUse
 from keras_densenet.training.task import Task, score
 from keras_densenet.types import Path
@@ -44,15 +47,30 @@ class _Trials(BaseTuner):
         gc.collect()  # what others left would be freed while a trial trains, and hide what it needs
 
     def run_trial(self, trial):
-        """Trains the network of a trial, or goes on with that; returns the figures of `measure`."""
-        values = trial.hyperparameters.values
-        while (former := trial.hyperparameters.values.get("tuner/trial_id")) is not None:  # of Hyperband's last round
-            trial = self.oracle.get_trial(former)
-        folder = pathlib.Path(self.get_trial_dir(trial.trial_id))
+        """Trains the network of a trial, or goes on with that.
+
+        Returns:
+            The figures of `measure`; of a network whose loss is not a number any more the objective alone, as no
+            number, which fails the trial. Its message says why.
+        """
+        values, first = trial.hyperparameters.values, trial
+        while (former := first.hyperparameters.values.get("tuner/trial_id")) is not None:  # of the rung below
+            first = self.oracle.get_trial(former)
+        folder = pathlib.Path(self.get_trial_dir(first.trial_id))
         network, recipe = self.hypermodel.network(values), self.hypermodel.recipe_at(values)
         until = values.get("tuner/epochs")
-        callbacks = [_Check(self.oracle), *self.callbacks]
-        return measure(network, recipe, self.splits, self.data, folder, self.executions, until, callbacks, self.timed)
+        callbacks, former = [_Check(self.oracle), *self.callbacks], values.get("tuner/warm_start")
+        warm = former and (former, pathlib.Path(self.get_trial_dir(former)))
+        try:
+            figures = measure(
+                network, recipe, self.splits, self.data, folder, self.executions, until, callbacks, self.timed, warm
+            )
+            if wrong := [name for name in (self.oracle.objective.name, "val_loss") if not math.isfinite(figures[name])]:
+                raise training.Diverged(f"{wrong[0]} is {figures[wrong[0]]} after epoch {figures['epochs']:.0f}")
+        except training.Diverged as end:
+            trial.message = str(end)
+            return {self.oracle.objective.name: math.nan}
+        return figures
 
 
 class Tuner(RobustTuner, _Trials):
@@ -97,6 +115,7 @@ def measure(
     until: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     timed: bool = False,
+    warm: tuple[str, Path] | None = None,
 ) -> dict[str, float]:
     """Trains a network with one or more seeds, and measures it.
 
@@ -110,6 +129,7 @@ def measure(
         until: the epoch after which to pause.
         callbacks: Keras callbacks.
         timed: whether to measure inference, too, of a run that has ended.
+        warm: the number and the folder of the trial whose weights it begins with. Default: random ones.
 
     Returns:
         A dict of floats, means over the seeds: what the recipe monitors, such as val_accuracy, and val_loss (of the
@@ -132,7 +152,8 @@ def measure(
         _reset_peak()
         with given_back():
             seeded = dataclasses.replace(recipe, seed=recipe.seed + execution)
-            state = _train(network, data, splits, seeded, run, callbacks, until=until)
+            build = begun_with(warm[0], pathlib.Path(warm[1]) / run.name / "checkpoint.keras") if warm else DenseNet
+            state = _train(network, data, splits, seeded, run, callbacks, until=until, constructor=build)
         with open(run / "history.csv", newline="") as file:
             history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         figures = {name: history[-1][name] for name in (monitor, "val_loss")}
@@ -154,12 +175,12 @@ def measure(
     return means
 
 
-def _train(network, data, splits, recipe, folder, callbacks, until):
+def _train(network, data, splits, recipe, folder, callbacks, **options):
     """Trains, once a worker that lost this trial, which its next step tells it, has left the folder."""
     deadline = time.monotonic() + LEAVING
     while True:
         try:
-            return training.train(network, data, splits, recipe, folder, callbacks, until=until)
+            return training.train(network, data, splits, recipe, folder, callbacks, **options)
         except FolderInUse:
             if time.monotonic() > deadline:
                 raise

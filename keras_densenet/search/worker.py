@@ -16,6 +16,7 @@ from keras_densenet.search.state import versions
 
 HEARTBEAT = 10  # seconds between a worker's signs of life
 PATIENCE = 600  # seconds for which a worker waits for its chief
+TOKEN = "KERAS_DENSENET_SEARCH_TOKEN"  # in the environment of chief and workers: the secret that they share
 
 
 class ClusterError(keras_tuner.errors.FatalRuntimeError):
@@ -111,6 +112,7 @@ class _PatientStub:
         self.patience = patience
         self._stub = service().OracleStub(self.channel)
         self._metadata = {"tuner": tuner_id, "session": uuid.uuid4().hex, **agreed(settings)}
+        self._metadata["token-bin"] = os.environ.get(TOKEN, "").encode()
 
     def __getattr__(self, method):
         return lambda request, **options: self._call(getattr(self._stub, method), request, **options)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keras_densenet.training.losses import BinaryCrossentropy, CategoricalCrossentropy, KnownAccuracy
     from keras_densenet.training.prediction import predict
     from keras_densenet.training.recipe import RECIPES, Recipe
-    from keras_densenet.training.run import Terminated, train
+    from keras_densenet.training.run import Diverged, Terminated, train
     from keras_densenet.training.strategy import make_strategy, uses_xla
     from keras_densenet.training.task import Task
     from keras_densenet.training.transfer import fine_tune, freeze
@@ -26,6 +26,7 @@ __all__ = [
     "BinaryCrossentropy",
     "Calibration",
     "CategoricalCrossentropy",
+    "Diverged",
     "Evaluation",
     "KnownAccuracy",
     "Recipe",

@@ -41,6 +41,15 @@ class Terminated(SystemExit):
     """
 
 
+class Diverged(RuntimeError):
+    """The loss of a run is not a number any more.
+
+    Examples:
+        >>> issubclass(kd.training.Diverged, RuntimeError)
+        True
+    """
+
+
 def train(
     network: Mapping[str, Any],
     data: str,
@@ -90,7 +99,7 @@ def train(
             labels do not allow, a batch is larger than the training images or cannot be shared out, or XLA is asked for
             where it cannot be.
         OSError: if the folder cannot be written to, or its disk is too small.
-        RuntimeError: if the loss stops being a number.
+        Diverged: if the loss stops being a number.
         ConnectionError: if another worker is lost.
         Terminated: after SIGTERM.
         KeyboardInterrupt: after SIGINT.
@@ -204,10 +213,10 @@ def _train_steps(run, loop, recipe, steps, progress, stream, callbacks, stop):
 
 
 def _check_losses(losses, progress, steps, recipe):
-    """Raises RuntimeError if one of the last steps' losses is no number."""
+    """Raises `Diverged` if one of the last steps' losses is no number."""
     for batch, loss in enumerate(losses, progress.step - len(losses) + 1):
         if not math.isfinite(loss):
-            raise RuntimeError(
+            raise Diverged(
                 f"The loss became {loss} in batch {batch} of {steps} of epoch {progress.epoch + 1}: try a lower "
                 f"learning rate. Received: learning_rate={recipe.learning_rate}"
             )

@@ -104,6 +104,29 @@ def load_weights(
     return skipped
 
 
+def load_alike(model, path):
+    """Loads those weights of a file that a DenseNet has with the same name and shape; the others stay as they are.
+
+    Args:
+        model: a `DenseNetModel`.
+        path: of a file of this package, as for `load_weights`.
+
+    Returns:
+        The names of the model's weights that were loaded, a list.
+    """
+    plan, variables = _network(model)
+    path, values = os.fspath(path), {}
+    with containers.opened(path) as stored:
+        found = networks.find(stored, path)
+        for there, here in found.names(plan).items():
+            tensor = found.tensors.get(there)
+            if tensor is not None and tuple(tensor.shape) == tuple(variables[here].shape):
+                values[here] = _checked(tensor, there, here, path)
+    for name, array in values.items():
+        variables[name].assign(array)
+    return list(values)
+
+
 def save_weights(model: keras.Model, path: Path, layout: str = layouts.OURS) -> None:
     """Writes a DenseNet's weights for this package or another framework, in float32.
 

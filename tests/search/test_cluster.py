@@ -9,9 +9,11 @@ import signal
 import socket
 import time
 
+import grpc
 import pytest
 from keras_tuner.src.engine.base_tuner import BaseTuner
 
+from keras_densenet.compat import keras_tuner as of_keras_tuner
 from keras_densenet.search import ALGORITHMS, Budget, DenseNetHyperModel, state, worker
 from keras_densenet.search import cluster as cluster_module
 from keras_densenet.search.cluster import RobustTuner
@@ -29,12 +31,15 @@ class Tuner(RobustTuner, BaseTuner):
     """Counts a trial's steps in its folder, and goes on where it stopped."""
 
     def run_trial(self, trial, seconds, fails=False, freezes=False):
-        folder = self.folder / f"trial_{trial.trial_id}"
+        first, until = trial, trial.hyperparameters.values.get("tuner/epochs", STEPS)
+        while (former := first.hyperparameters.values.get("tuner/trial_id")) is not None:
+            first = self.oracle.get_trial(former)
+        folder = self.folder / f"trial_{first.trial_id}"
         folder.mkdir(exist_ok=True)
         steps = folder / "steps"
         if fails:
             raise ValueError("the moon is full")
-        for step in range(int(steps.read_text()) if steps.exists() else 0, STEPS):
+        for step in range(int(steps.read_text()) if steps.exists() else 0, until):
             time.sleep(seconds)
             if freezes and not (self.folder / "frozen").exists():
                 (self.folder / "frozen").touch()
@@ -67,21 +72,33 @@ class DyingService(cluster_module._Servicer):
 
 
 def run(
-    folder, port, name, seconds=0.05, algorithm="random", versions=None, settings=None, patience=99, dies=(), **options
+    folder,
+    port,
+    name,
+    seconds=0.05,
+    algorithm="random",
+    versions=None,
+    settings=None,
+    patience=99,
+    dies=(),
+    token="a secret",
+    **options,
 ):
     """One process of a search; writes why it failed to a file."""
     if name != "single":
         os.environ.update(KERASTUNER_ORACLE_IP="127.0.0.1", KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name)
+        os.environ.update({worker.TOKEN: token} if token else {})
     if versions:
         worker.versions = lambda: {**state.versions(), **versions}
     if dies:
         DyingService.die(*dies)
     points, trials = (TRIALS, TRIALS + 1) if algorithm == "grid" else (99, TRIALS)
+    rungs = {"max_epochs": STEPS, "factor": 2} if algorithm == "asha" else {}
     hypermodel = DenseNetHyperModel((8, 8, 1), 2, **{**ONE_POINT, "growth_rate": (1, points)})
     try:
         with claim(folder, {"seed": 1}) if name in ("chief", "single") else contextlib.nullcontext():
             tuner = Tuner(
-                ALGORITHMS[algorithm](hypermodel, Budget(), "val_loss", max_trials=trials, seed=1),
+                ALGORITHMS[algorithm](hypermodel, Budget(), "val_loss", max_trials=trials, seed=1, **rungs),
                 directory=folder.parent,
                 project_name=folder.name,
                 settings=settings,
@@ -104,9 +121,9 @@ def cluster(tmp_path):
         port = free.getsockname()[1]
     started = []
 
-    def start(name, folder=tmp_path / "s", **options):
+    def start(name, folder=tmp_path / "s", target=run, **options):
         folder.mkdir(exist_ok=True)
-        started.append(CONTEXT.Process(target=run, args=(folder, port, name), kwargs=options))
+        started.append(CONTEXT.Process(target=target, args=(folder, port, name), kwargs=options))
         started[-1].start()
         return started[-1]
 
@@ -133,28 +150,40 @@ def wait_for(path, seconds=150):
 
 
 def assert_whole(folder):
-    """Every trial completed, was run to its end, and counts once."""
+    """Every trial completed, was run to its end, and counts once; a network that went on did so where it was."""
     oracle = json.loads((folder / "oracle.json").read_text())
-    assert oracle["start_order"] == [str(number) for number in range(TRIALS)]
+    trials = {name: json.loads((folder / f"trial_{name}" / "trial.json").read_text()) for name in oracle["start_order"]}
+    points = {name: trial["hyperparameters"]["values"] for name, trial in trials.items()}
+    assert [int(name) for name in points] == [*range(len(points))]
+    new = [name for name, values in points.items() if "tuner/trial_id" not in values]
+    assert len(new) == TRIALS
+    assert len({points[name]["growth_rate"] for name in new}) == TRIALS
+    steps, formers = dict.fromkeys(new, STEPS), [points[name]["tuner/trial_id"] for name in points if name not in new]
+    assert len({*formers}) == len(formers)
     assert sorted(oracle["end_order"]) == oracle["start_order"]
     assert not oracle["ongoing_trials"]
     assert not oracle["retry_queue"]
-    for name in oracle["start_order"]:
-        trial = json.loads((folder / f"trial_{name}" / "trial.json").read_text())
+    for name, trial in trials.items():
         assert trial["status"] == "COMPLETED", trial["message"]
         assert trial["score"] == trial["hyperparameters"]["values"]["growth_rate"]
-        assert (folder / f"trial_{name}" / "steps").read_text().strip() == str(STEPS)
+        first, until = name, points[name].get("tuner/epochs", STEPS)
+        while first not in new:
+            first = points[first]["tuner/trial_id"]
+        steps[first] = max(until, steps[first]) if name != first else until
         (observation,) = trial["metrics"]["metrics"]["val_loss"]["observations"]
         assert len(observation["value"]) == 1
+    for name in new:
+        assert (folder / f"trial_{name}" / "steps").read_text().strip() == str(steps[name])
     assert oracle["run_times"] == dict.fromkeys(oracle["start_order"], 1)
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid"])
+@pytest.mark.parametrize("algorithm", ["random", "grid", "asha"])
 def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none_twice(algorithm, cluster):
     kills = int(os.environ.get("KILLS", 4))
     moments = random.Random(int(os.environ.get("SEED", 0)))
-    roles = {name: cluster(name, algorithm=algorithm, seconds=0.25) for name in ("chief", "one", "two")}
-    wait_for(cluster.folder / "trial_0")
+    options = {"algorithm": algorithm, "seconds": 0.7 if algorithm == "asha" else 0.25}  # which has fewer steps
+    roles = {name: cluster(name, **options) for name in ("chief", "one", "two")}
+    wait_for(cluster.folder / ("trial_0000" if algorithm == "asha" else "trial_0"))
     for number in range(kills):
         time.sleep(moments.uniform(0, 1))
         victim = moments.choice(["chief", "one", "two"])
@@ -162,7 +191,7 @@ def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none
         roles[victim].kill()
         roles[victim].join(10)
         assert roles[victim].exitcode == -signal.SIGKILL
-        roles[victim] = cluster(victim, algorithm=algorithm, seconds=0.25)
+        roles[victim] = cluster(victim, **options)
     assert wait(*roles.values()) == [0, 0, 0]
     assert_whole(cluster.folder)
 
@@ -268,3 +297,40 @@ def test_two_workers_of_one_name_are_told(cluster):
     assert wait(chief, one, again) == [0, 1, 0]
     message = "ClusterError: Another worker is called 'one' too: give each a KERASTUNER_TUNER_ID of its own"
     assert (cluster.folder / "one.error").read_text() == message
+
+
+@pytest.mark.parametrize(
+    ("token", "what"), [("another secret", "has another"), ("ein Geheimnis wie öfter", "has another"), ("", "has no")]
+)
+def test_a_worker_without_the_token_is_refused_and_told(token, what, cluster):
+    chief, stranger = cluster("chief"), cluster("one", token=token)
+    assert wait(stranger) == [1]
+    assert (cluster.folder / "one.error").read_text() == (
+        f"ClusterError: The chief refuses this worker, which {what} KERAS_DENSENET_SEARCH_TOKEN: start it with the "
+        "command that the chief printed"
+    )
+    assert not list(cluster.folder.glob("trial_*"))
+    assert wait(chief, cluster("two")) == [0, 0]
+    assert_whole(cluster.folder)
+
+
+def test_a_chief_without_a_token_does_not_start(cluster):
+    assert wait(cluster("chief", token="")) == [1]
+    assert (cluster.folder / "chief.error").read_text().startswith("ValueError: A chief needs a token, which keeps")
+
+
+def test_no_call_of_the_service_is_open_to_strangers(cluster):
+    """KerasTuner's own client, which knows no token, may call whatever it likes."""
+    chief = cluster("chief")
+    wait_for(cluster.folder / "oracle.json")
+    with grpc.insecure_channel(f"127.0.0.1:{cluster.port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = of_keras_tuner.service().OracleStub(channel)
+        calls = [name for name in vars(stub) if name[0].isupper()]
+        assert {"CreateTrial", "EndTrial", "GetTrial", "UpdateTrial", "GetBestTrials", "UpdateSpace"} <= set(calls)
+        for name in calls:
+            request = getattr(of_keras_tuner.messages(), f"{name}Request")()
+            with pytest.raises(grpc.RpcError) as refused:
+                getattr(stub, name)(request, wait_for_ready=True, timeout=30)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED, name
+    assert not list(cluster.folder.glob("trial_*"))
+    assert wait(chief, cluster("one")) == [0, 0]

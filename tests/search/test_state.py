@@ -14,12 +14,13 @@ OPTIONS = {
     "grid": {"max_trials": 9},
     "bayesian": {"max_trials": 4, "num_initial_points": 3},
     "hyperband": {"max_epochs": 3, "factor": 2},
+    "asha": {"max_trials": 5, "max_epochs": 4, "factor": 2},
 }
 SETTINGS = {"space": {"growth_rate": [4, 12]}, "seed": 1}
 
 
 def make(kind, folder, **options):
-    """One of the four oracles over two hyperparameters, that goes on with what the folder holds."""
+    """One of the oracles over two hyperparameters, that goes on with what the folder holds."""
     second = {"bottleneck": [False, True]} if kind == "grid" else {"learning_rate": (0.01, 1.0)}
     hypermodel = DenseNetHyperModel((8, 8, 1), 2, **{**ONE_POINT, "growth_rate": (1, 3), **second})
     oracle = ALGORITHMS[kind](hypermodel, Budget(), "val_loss", seed=1, **{**OPTIONS[kind], **options})
