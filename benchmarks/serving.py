@@ -19,7 +19,6 @@ import rich.table
 import keras_densenet as kd
 from benchmarks.race import RESULTS, console, machine, save
 from keras_densenet.serving import NativeModel, connect
-from keras_densenet.serving.check import operations
 from tests.serving.server import Server
 
 TITLE = "serving, densenet121"
@@ -37,7 +36,7 @@ def main():
         exports = ("keras_densenet folded", ours, export), ("ordinary Keras", f"{base}/ordinary", ordinary_export)
         for name, folder, seconds in exports:
             natives[name], load = _timed(NativeModel, folder)
-            kinds = operations(natives[name].graph)
+            kinds = natives[name].operations
             rows.append(
                 {"name": name, "export, s": seconds, "load, s": load, "operations": kinds.total(), "kinds": len(kinds)}
             )

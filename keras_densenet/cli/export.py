@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,9 @@ def export(
         bool, typer.Option("--check", help="Load what was written as a server does, and compare.")
     ] = False,
 ):
-    """Write a SavedModel for TensorFlow Serving, or a file for another runtime; with --check alone, check a version.
+    """Write a SavedModel for TensorFlow Serving, or files for another runtime; with --check alone, check a version.
+
+    ONNX and OpenVINO have a file, and a name to serve it under, for each signature: NAME, NAME_uint8, NAME_features.
 
     Example: keras-densenet export runs/digits --out served --name digits --check
 
@@ -60,61 +62,59 @@ def export(
             raise ValueError("Give --out, a folder to write to, or --check to check a written version")
         return _show(serving.check_saved_model(model))
     if format != "saved_model":
-        given = {
-            "--labels": labels,
-            "--levels": levels,
-            "--size": size,
-            "--xla": xla,
-            "--check": check,
-            "--precision": precision,
-        }
-        given |= {"--top-k": top_k is not None, "--max-megapixels": max_megapixels != 50}
+        given: dict[str, Any] = {"--xla": xla, "--max-megapixels": max_megapixels != 50}
+        if format == "litert":
+            given |= {
+                "--labels": labels,
+                "--levels": levels,
+                "--size": size,
+                "--top-k": top_k is not None,
+                "--check": check,
+            }
+        if format != "openvino":
+            given |= {"--precision": precision}
         if useless := [option for option, value in given.items() if value]:
             raise ValueError(
-                f"{', '.join(useless)} cannot be used with --format {format}, which has pixels in and "
-                "probabilities out, and is compared with Keras in any case"
+                f"{', '.join(useless)} cannot be used with --format {format}, which takes pixels"
+                + (" and gives the model's output, and is compared with Keras in any case" * (format == "litert"))
             )
-    elif representative is not None and precision not in ("bfloat16", "float16"):
+    if representative is not None and format != "litert" and precision not in ("bfloat16", "float16"):
         raise ValueError("--representative is for --format litert, or --precision bfloat16 or float16")
     if xla:
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
-    size = size_of(size, "--size")
-    size = (size,) * (len(network.input_shape) - 2) if isinstance(size, int) else size
+    sides = size_of(size, "--size")
+    sides = (sides,) * (len(network.input_shape) - 2) if isinstance(sides, int) else sides
     images = None
     if representative is not None:
-        images = data.read_images(data.files_of([representative]), models.framing_of(network, size))
+        images = data.read_images(data.files_of([representative]), models.framing_of(network, sides))
+    options: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "preprocessing": preprocessing,
+        "folded": fold,
+        "activation": activation,
+        "representative": images,
+    }
+    if format != "litert":
+        options |= {
+            "labels": labels.read_text().splitlines() if labels else run_labels,
+            "top_k": top_k,
+            "levels": [level for level in levels.split(",") if level],
+            "size": sides,
+            "precision": precision,
+            "facts": _facts(training.model_file(model)),
+        }
     if format != "saved_model":
         with console.status(f"exporting for {format} ..."):
-            path, deviation = serving.export_file(
-                *(network, out, format, name, version, preprocessing),
-                folded=fold,
-                activation=activation,
-                representative=images,
-            )
+            path, deviation = serving.export_file(network, out, format, **options)
         told = "not checked, its runtime is not installed" if deviation is None else f"off Keras by {deviation:.1e}"
         console.print(f"exported to {path}; {told}", highlight=False, markup=False)
-        return None
-    with console.status("exporting ..."):
-        target = serving.export_saved_model(
-            network,
-            out,
-            name,
-            version,
-            labels=labels.read_text().splitlines() if labels else run_labels,
-            preprocessing=preprocessing,
-            top_k=top_k,
-            levels=[level for level in levels.split(",") if level],
-            size=size,
-            max_megapixels=max_megapixels,
-            folded=fold,
-            activation=activation,
-            xla=xla,
-            precision=precision,
-            representative=images,
-            facts=_facts(training.model_file(model)),
-        )
-    console.print(f"exported to {target}", highlight=False, markup=False)
+        target = path.parent
+    else:
+        with console.status("exporting ..."):
+            target = serving.export_saved_model(network, out, **options, max_megapixels=max_megapixels, xla=xla)
+        console.print(f"exported to {target}", highlight=False, markup=False)
     if check:
         with console.status("checking ..."):
             report = serving.check_saved_model(target)

@@ -108,8 +108,10 @@ class FoldedTransition(Folded, Transition):
         self.input_spec = images_like(input_shape)
 
     def forward(self, inputs, training):
-        scale, shift, kernel = map(tf.convert_to_tensor, (*self.affine, self.kernel))
-        return ops.transition(ops.folded_norm_relu(inputs, scale, shift), kernel)
+        weights = ops.FoldedWeights(*map(tf.convert_to_tensor, (*self.affine, self.kernel)))
+        y, weights = ops.folded_read(inputs, weights)
+        y = ops.transition(y, weights.kernel1)
+        return y if weights.bias1 is None else tf.nn.bias_add(y, weights.bias1)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")

@@ -261,7 +261,7 @@ class DenseNetModel(Network):
 keras.saving.get_custom_objects()["DenseNetModel"] = DenseNetModel  # as Keras calls it in legacy `.h5` files
 
 
-def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Framing:
+def framing_of(model: keras.Model, size: tuple[int, ...] | None = None) -> Framing:
     """How an image file becomes the input of a model with a DenseNet in it, wherever that is nested.
 
     Args:

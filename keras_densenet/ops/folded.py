@@ -1,8 +1,9 @@
 """A dense block in inference form."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_densenet.ops.kernels import Kernels
@@ -42,12 +43,43 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
         TensorShape([2, 8, 8, 10])
     """
     for weights in layers:
-        y = convolution(folded_norm_relu(x, weights.scale, weights.shift), weights.kernel1)
+        y, weights = folded_read(x, weights)
+        y = convolution(y, weights.kernel1)
         if weights.kernel2 is not None:
             y = tf.nn.relu(tf.nn.bias_add(y, weights.bias1))  # with the convolution, one kernel of TensorFlow's
             y = convolution(y, weights.kernel2)
         x = tf.concat([x, y], -1)
     return x
+
+
+def folded_read(x: Tensor, weights: FoldedWeights) -> tuple[Tensor, FoldedWeights]:
+    """What a reader's first convolution takes, and the weights it takes it with.
+
+    `relu(scale * x + shift)` is `scale * max(x, -shift / scale) + shift` (`min` where the scale is negative). Where
+    weights are constants of a graph, as in an export, the affine map goes into a 1x1 convolution, and one pass over the
+    features is left. 16 bits would lose what cancels then, and a 3x3 convolution pads between map and ReLU.
+
+    Examples:
+        >>> weights = kd.ops.FoldedWeights(tf.ones(6), tf.zeros(6), tf.zeros((1, 1, 6, 4)))
+        >>> y, weights = kd.ops.folded_read(tf.ones((2, 8, 8, 6)), weights)
+        >>> y.shape
+        TensorShape([2, 8, 8, 6])
+    """
+    is_point = all(side == 1 for side in weights.kernel1.shape[:-2])
+    known: list[Any] = [None] if tf.executing_eagerly() else [tf.get_static_value(part) for part in weights[:3]]
+    if not is_point or tf.as_dtype(x.dtype).size < 4 or any(part is None for part in known):
+        return folded_norm_relu(x, weights.scale, weights.shift), weights
+    scale, shift, kernel = (part.astype("float64") for part in known)
+    ignored = np.abs(scale) < 1e-30  # whatever the feature is, it is the shift that counts
+    edge = np.where(ignored, 0, -shift / np.where(ignored, 1, scale))
+    if (scale > 0).any():
+        x = tf.maximum(x, tf.constant(np.where(scale > 0, edge, -np.inf), x.dtype))
+    if (scale < 0).any():
+        x = tf.minimum(x, tf.constant(np.where(scale < 0, edge, np.inf), x.dtype))
+    bias = np.where(ignored, np.maximum(shift, 0), shift) @ kernel.reshape(kernel.shape[-2:])
+    bias = tf.constant(bias, x.dtype)
+    kernel = tf.constant(kernel * np.where(ignored, 0, scale)[:, None], x.dtype)
+    return x, weights._replace(kernel1=kernel, bias1=bias if weights.bias1 is None else weights.bias1 + bias)
 
 
 def folded_norm_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from keras_densenet.serving.export import export_saved_model
     from keras_densenet.serving.formats import export_file
     from keras_densenet.serving.native import NativeModel
+    from keras_densenet.serving.runtimes import FileModel
 else:
     __getattr__, __dir__ = exports(__name__)
 
-__all__ = ["NativeModel", "check_saved_model", "connect", "export_file", "export_saved_model"]
+__all__ = ["FileModel", "NativeModel", "check_saved_model", "connect", "export_file", "export_saved_model"]

@@ -17,14 +17,15 @@ from keras_densenet.models import Decisions, DenseNetModel
 FILE = "model_card.json"
 
 
-def write_card(served, folder, name, version, facts):
-    """Writes the card of a SavedModel, last of its files.
+def write_card(served, folder, name, version, facts, signatures=None):
+    """Writes the card of an export, last of its files.
 
     Args:
         served: a `Served`.
-        folder: of the SavedModel, which is hashed.
+        folder: of the export, which is hashed.
         name, version: of the model.
         facts: a dict of what is known beyond the model, which goes into the card as it is.
+        signatures: names of those in it. Default: all.
     """
     versions = {"tensorflow": tf.__version__, "keras": keras.__version__, "python": platform.python_version()}
     card = {
@@ -38,7 +39,7 @@ def write_card(served, folder, name, version, facts):
         "decisions": _decisions(served),
         "file_size": list(served.size),
         "max_pixels": served.max_pixels,
-        "signatures": list(served.signatures),
+        "signatures": list(signatures or served.signatures),
         **facts,
         "versions": {"keras_densenet": keras_densenet.__version__, **versions},
         "sha256": hashes(folder),
@@ -47,7 +48,7 @@ def write_card(served, folder, name, version, facts):
 
 
 def read_card(folder):
-    """The card of a SavedModel, a dict; ValueError if it has none."""
+    """The card of an export, a dict; ValueError if it has none."""
     try:
         return json.loads(pathlib.Path(folder, FILE).read_text())
     except (OSError, ValueError) as error:

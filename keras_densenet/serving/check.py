@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_densenet.serving.agreement import LARGEST_DIFFERENCE, NARROW, Agreement
 from keras_densenet.serving.card import hashes, read_card
-from keras_densenet.serving.native import NativeModel
+from keras_densenet.serving.runtimes import loaded
 from keras_densenet.serving.warmup import FILES, WARMUP, read_requests
 from keras_densenet.types import Path
 
@@ -26,7 +26,7 @@ class Report:
     Attributes:
         card: what `model_card.json` holds.
         signatures: `SignatureDef`s by name.
-        load_seconds: of TensorFlow's C loader.
+        load_seconds: of TensorFlow's C loader, or the runtime.
         operations: a `collections.Counter` of the graph's operations.
         warm_seconds: of the first answer by signature.
         deviation: of the answers from Keras', the largest absolute one, by signature; for image files from its answers
@@ -44,7 +44,9 @@ class Report:
 
 
 def check_saved_model(folder: Path) -> Report:
-    """Checks an export through TensorFlow's C loader, the code that the server runs, and replays its warm-up requests.
+    """Checks an export as a server loads it, and replays the requests that lie beside it.
+
+    A SavedModel runs through TensorFlow's C loader, the code of the server; an ONNX or OpenVINO file in its runtime.
 
     Args:
         folder: a version's.
@@ -68,15 +70,16 @@ def check_saved_model(folder: Path) -> Report:
     if changed := [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]:
         raise ValueError(f"{str(folder)!r} is not as it was written: {', '.join(changed)} changed, went or came")
     started = time.perf_counter()
-    model = NativeModel(folder)
+    model = loaded(folder)
     load_seconds = time.perf_counter() - started
     try:
         warm_seconds: dict[str, float] = {}
         deviation: dict[str, float] = {}
         narrow, probabilities = card.get("precision") in NARROW, []
-        for file, tolerance in ((WARMUP, TOLERANCE), (FILES, FILE_TOLERANCE)):
+        for file in (WARMUP, FILES):
             for request, response in read_requests(folder, file):
                 signature = request.model_spec.signature_name
+                tolerance = FILE_TOLERANCE if signature == "image_bytes" else TOLERANCE
                 started = time.perf_counter()
                 answer = model.run(signature, {name: tf.make_ndarray(value) for name, value in request.inputs.items()})
                 warm_seconds.setdefault(signature, time.perf_counter() - started)
@@ -88,20 +91,13 @@ def check_saved_model(folder: Path) -> Report:
                 if narrow and "probabilities" in expected:
                     probabilities.append((answer["probabilities"], expected["probabilities"]))
         agreement = None
-        if narrow:
+        if probabilities:
             ours, exact = map(np.concatenate, zip(*probabilities, strict=True))
             agreement = Agreement.of(ours, exact, card["activation"])
             agreement.check(card["precision"])
-        counted = operations(model.graph)
-        return Report(card, model.signatures, load_seconds, counted, warm_seconds, deviation, agreement)
+        return Report(card, model.signatures, load_seconds, model.operations, warm_seconds, deviation, agreement)
     finally:
         model.close()
-
-
-def operations(graph):
-    """The operations of a `GraphDef` and its functions, a `collections.Counter` by name."""
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    return collections.Counter(node.op for node in nodes)
 
 
 def _compare(name, found, expected, tolerance):

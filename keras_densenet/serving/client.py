@@ -72,7 +72,7 @@ class RestClient:
 
     def _only_output(self, signature):
         known = self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
-        (name,) = known[signature or "serving_default"]["outputs"]
+        (name,) = known.get(signature or "serving_default", next(iter(known.values())))["outputs"]
         return name
 
     def status(self) -> dict[int, str]:

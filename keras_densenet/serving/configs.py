@@ -1,5 +1,6 @@
-"""The server's own configuration files, in the folder of all served models."""
+"""The servers' own configuration files, in the folder of all served models."""
 
+import json
 import pathlib
 import re
 
@@ -60,6 +61,28 @@ def write_configs(base_path, name):
     if name not in [model.name for model in models]:
         models.add(name=name, base_path=f"/models/{name}", model_platform="tensorflow")
         _write(file, text_format.MessageToString(config))
+
+
+def write_openvino_config(base_path, names, hint):
+    """Adds models to OpenVINO Model Server's `config.json`, or tells it another precision; other entries stay.
+
+    Args:
+        base_path: folder of all served models, which the server sees as `/models`.
+        names: of the models.
+        hint: what the server shall compute in, "f32", "bf16" or "f16".
+    """
+    file = pathlib.Path(base_path, "config.json")
+    try:
+        config = json.loads(file.read_text()) if file.exists() else {}
+        models = {entry["config"]["name"]: entry["config"] for entry in config.setdefault("model_config_list", [])}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{str(file)!r} is not a configuration of OpenVINO Model Server") from None
+    for name in names:
+        if name not in models:
+            models[name] = {"name": name, "base_path": f"/models/{name}"}
+            config["model_config_list"].append({"config": models[name]})
+        models[name].setdefault("plugin_config", {})["INFERENCE_PRECISION_HINT"] = hint
+    _write(file, json.dumps(config, indent=2) + "\n")
 
 
 def _write(path, text):

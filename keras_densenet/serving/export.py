@@ -110,7 +110,7 @@ def export_saved_model(
         facts = {**(facts or {}), "agreement": agreement._asdict()}
     with new_version(base_path, name, version) as (target, beside), tempfile.TemporaryDirectory() as scratch:
         label_file = pathlib.Path(scratch, "labels.txt")
-        label_file.write_text("".join(f"{visible(label)}\n" for label in served.labels), encoding="utf-8")
+        write_labels(served, label_file)
         root = tf.Module()
         root.labels = tf.saved_model.Asset(str(label_file))
         tf.saved_model.save(root, beside, signatures=served.signatures)
@@ -120,21 +120,35 @@ def export_saved_model(
     return target
 
 
+def write_labels(served, path):
+    """Writes the names of the classes, one a line."""
+    path.write_text("".join(f"{visible(label)}\n" for label in served.labels), encoding="utf-8")
+
+
 @contextlib.contextmanager
 def new_version(base_path, name, version=None):
+    """`new_versions` of one model: yields the `(target, beside)` of that."""
+    with new_versions(base_path, [name], version) as [found]:
+        yield found
+
+
+@contextlib.contextmanager
+def new_versions(base_path, names, version=None):
     """Lets the caller write a version beside, while no other process does so, and renames it when that went well.
 
     Args:
-        base_path, name, version: as in `export_saved_model`.
+        base_path, version: as in `export_saved_model`. The version is the same for all.
+        names: of the models; the first one appears last.
 
     Yields:
-        `(target, beside)`: where the version will be, and the path of a folder to make and fill.
+        A list of `(target, beside)`: where each version will be, and the path of a folder to make and fill.
     """
-    with locked(base_path):
-        target = check_version(base_path, name, version)
-        sweep(target.parent, "[0-9]*")
-        with written_beside(target) as beside:
-            yield target, beside
+    with locked(base_path), contextlib.ExitStack() as stack:
+        version = version or max(int(check_version(base_path, name).name) for name in names)
+        targets = [check_version(base_path, name, version) for name in names]
+        for target in targets:
+            sweep(target.parent, "[0-9]*")
+        yield [(target, stack.enter_context(written_beside(target))) for target in targets]
 
 
 def check_version(base_path, name, version=None):

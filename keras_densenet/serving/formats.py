@@ -1,25 +1,28 @@
-"""Exports for other runtimes than TensorFlow Serving, through Keras' own exporters."""
+"""Exports for other runtimes than TensorFlow Serving: ONNX, OpenVINO and LiteRT."""
 
-import contextlib
 import importlib.util
 import pathlib
-import platform
-import sys
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_densenet.models.flat import with_temperature
-from keras_densenet.serving.export import check_version, new_version
-from keras_densenet.serving.graph import activated, inference_form, prepared
+from keras_densenet.serving.agreement import NARROW, check_precision
+from keras_densenet.serving.card import write_card
+from keras_densenet.serving.check import check_saved_model
+from keras_densenet.serving.configs import write_openvino_config
+from keras_densenet.serving.export import check_version, new_version, new_versions, write_labels
+from keras_densenet.serving.graph import Served, activated, inference_form, prepared
+from keras_densenet.serving.runtimes import EXPORTERS, FILES, HINTS, RUNTIMES, exporter, write_file
+from keras_densenet.serving.warmup import write_checks
 from keras_densenet.types import Array, Mode, Path
 
-FILES = {"litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml"}
-TOLERANCE = 1e-4
-_EXPORTERS = {"litert": "tensorflow", "onnx": "tf2onnx", "openvino": "openvino"}
-_RUNTIMES = {"litert": "tensorflow", "onnx": "onnxruntime", "openvino": "openvino"}
+TOLERANCE = 1e-4  # of LiteRT in floats
+_PIXELS = 50_000_000  # of a file, for who sends files
 
 
 def export_file(
@@ -30,31 +33,45 @@ def export_file(
     version: int | None = None,
     preprocessing: Mode | keras.Layer | None = None,
     *,
+    labels: Sequence[str] | None = None,
+    top_k: int | None = None,
+    levels: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
     folded: bool = True,
     activation: str | None = None,
+    precision: str | None = None,
     representative: Array | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> tuple[pathlib.Path, float | None]:
-    """Writes `<base_path>/<name>/<version>/` with a LiteRT, ONNX or OpenVINO file, and compares it with Keras.
+    """Writes ONNX, OpenVINO or LiteRT files to `<base_path>/<name>/<version>/`, and compares them with Keras.
 
-    The file takes raw pixels as `export_saved_model`'s does, and gives the model's output.
+    ONNX and OpenVINO have `export_saved_model`'s signatures of pixels, with the same names of inputs and outputs,
+    labels, `model_card.json` and requests to check. A file has one signature: `serving_default` is served under `name`,
+    `serving_uint8` as `<name>_uint8`, `features` as `<name>_features`. OpenVINO crashes where it chooses among strings:
+    instead of `label` and `top_labels` there are `index` and `top_indices`, places in `labels.txt`, and `positive` is 0
+    or 1; its server's `config.json` lies in `base_path`. LiteRT's file takes raw pixels and gives the model's output.
 
     Args:
-        model: a functional, or sequential and built Keras model with one input and one output.
-        base_path, name, version, preprocessing, folded: as in `export_saved_model`.
-        activation: "softmax" or "sigmoid", to put behind a model that ends in logits. Default: it gives logits.
+        model: as in `export_saved_model`; for LiteRT any functional, or sequential and built Keras model with one input
+            and one output.
+        base_path, name, version, preprocessing, labels, top_k, levels, size, folded, facts: as in
+            `export_saved_model`; LiteRT takes no labels, top_k, levels and size.
         format: "litert", "onnx" or "openvino".
-        representative: for LiteRT, raw images `(images, height, width, channels)` such as the model will see: all of
-            its arithmetic, input and output then are 8-bit integers, in ranges measured on these images.
+        activation: as in `export_saved_model`; for LiteRT it may be left out, and the model gives logits.
+        precision: for OpenVINO, "bfloat16" or "float16": the file has its weights in float16, half the bytes, and the
+            server is told to compute so where the processor can. Default: float32.
+        representative: raw images `(images, height, width, channels)` such as the model will see. For LiteRT: all of
+            its arithmetic, input and output then are 8-bit integers, in ranges measured on these images. For OpenVINO
+            in 16 bits: at most 16 are kept with the export, and compared.
 
     Returns:
-        `(path, deviation)`: of the file, and the largest absolute difference of its output from Keras', on the
-        representative images or on random pixels; None where the format's runtime is not installed.
+        `(path, deviation)`: of the file under `name`, and the largest absolute difference of outputs from Keras'; None
+        where the format's runtime is not installed.
 
     Raises:
-        ValueError: for a bad argument.
+        ValueError: for a bad argument, or if a file computes something else than Keras; nothing is left behind.
         ImportError: if the exporter is not installed; names the extra.
-        RuntimeError: if the exporter fails, or the file (of floats) computes something else than Keras; nothing is left
-            behind.
+        RuntimeError: if the exporter fails; nothing is left behind.
 
     Examples:
         >>> file, deviation = kd.serving.export_file(model, "served", "litert", "lite", preprocessing="unit")
@@ -63,42 +80,64 @@ def export_file(
     """
     if format not in FILES:
         raise ValueError(f"format must be one of {', '.join(FILES)}. Received: format={format!r}")
-    if representative is not None and format != "litert":
-        raise ValueError(f'Representative images are for format="litert". Received: format={format!r}')
-    if importlib.util.find_spec(_EXPORTERS[format]) is None:
-        raise ImportError(f"{format} needs {_EXPORTERS[format]}: pip install 'keras-densenet[formats]'")
+    check_precision(precision, folded)
+    if precision and format != "openvino":
+        raise ValueError(f'precision is for format="openvino". Received: format={format!r}, precision={precision!r}')
+    if representative is not None and format != "litert" and precision not in NARROW:
+        raise ValueError(
+            f'Representative images are for format="litert", or "openvino" in 16 bits. Received: format={format!r}, '
+            f"precision={precision!r}"
+        )
+    if format == "litert" and (labels is not None or top_k is not None or levels or size is not None):
+        raise ValueError('format="litert" has one output and no labels: leave out labels, top_k, levels and size')
+    for package in {EXPORTERS[format], RUNTIMES.get(format, "tensorflow")} - {"onnxruntime"}:
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(f"{format} needs {package}: pip install 'keras-densenet[formats]'")
     name = name or model.name
     check_version(base_path, name, version)
-    model = with_temperature(activated(prepared(model, preprocessing), activation))
-    with new_version(base_path, name, version) as (target, beside):
-        beside.mkdir()
-        options = {} if representative is None else _full_integer(representative)
-        copy, path = inference_form(model, folded), beside / FILES[format]
-        images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
-        copy(images[:1], training=False)  # the ONNX exporter wants a model that was called
-        with _exporter(format):
-            copy.export(str(path), format=format, verbose=False, **options)
-        deviation = None
-        if importlib.util.find_spec(_RUNTIMES[format]) is not None:
-            deviation = float(np.abs(_RUN[format](path, images) - model.predict_on_batch(images)).max())
-            if representative is None and not deviation <= TOLERANCE:
-                raise RuntimeError(f"The {format} file deviates from Keras by {deviation:.3g}, more than {TOLERANCE}")
-    return target / FILES[format], deviation
+    if format == "litert":
+        model = with_temperature(activated(prepared(model, preprocessing), activation))
+        with new_version(base_path, name, version) as (target, beside):
+            deviation = _export_litert(model, beside, folded, representative)
+        return target / FILES[format], deviation
+    numbers = format == "openvino"
+    served = Served(
+        *(model, preprocessing, labels, top_k, levels, size, _PIXELS, folded, activation, False, None, numbers)
+    )
+    facts = {**(facts or {}), "format": format, "precision": precision or "float32"}
+    return _export_signatures(served, base_path, format, name, version, representative, facts)
 
 
-@contextlib.contextmanager
-def _exporter(format):
-    """Tells whatever fails in the block as the exporter's failure, in one sentence."""
-    try:
-        yield
-    except Exception as error:  # of any kind: it is another library's, on a Python or Keras that it may not know
-        package = _EXPORTERS[format]
-        version = getattr(sys.modules.get(package), "__version__", "")
-        versions = f"{package} {version}, Keras {keras.__version__}"
-        raise RuntimeError(
-            f"The exporter to {format} failed ({versions}, Python {platform.python_version()}): "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        ) from error
+def _export_signatures(served, base_path, format, name, version, images, facts):
+    signatures = [key for key, function in served.signatures.items() if function.input_signature[0].name == "image"]
+    names = [name, *(f"{name}_{signature.removeprefix('serving_')}" for signature in signatures[1:])]
+    deviations = []
+    with new_versions(base_path, names, version) as places:
+        for signature, own_name, (target, beside) in zip(signatures, names, places, strict=True):
+            beside.mkdir()
+            function, path = served.signatures[signature], beside / FILES[format]
+            write_file(function, path, format, signature, served.labels, facts["precision"])
+            write_labels(served, beside / "labels.txt")
+            write_checks(served, beside, own_name, signature, images)
+            write_card(served, beside, own_name, int(target.name), facts, [signature])
+            if importlib.util.find_spec(RUNTIMES[format]) is not None:
+                deviations += check_saved_model(beside).deviation.values()
+    if format == "openvino":
+        write_openvino_config(base_path, names, HINTS[facts["precision"]])
+    return places[0][0] / FILES[format], max(deviations, default=None)
+
+
+def _export_litert(model, beside, folded, representative):
+    """Writes the file of a model from raw pixels; returns how far its output is from Keras'."""
+    beside.mkdir()
+    path, options = beside / FILES["litert"], {} if representative is None else _full_integer(representative)
+    images = _random_pixels(model) if representative is None else np.asarray(representative[:16], "float32")
+    with exporter("litert"):
+        inference_form(model, folded).export(str(path), format="litert", verbose=False, **options)
+    deviation = float(np.abs(_run_litert(path, images) - model.predict_on_batch(images)).max())
+    if representative is None and not deviation <= TOLERANCE:
+        raise ValueError(f"The litert file deviates from Keras by {deviation:.3g}, more than {TOLERANCE}")
+    return deviation
 
 
 def _full_integer(images):
@@ -143,20 +182,3 @@ def _quantize(values, details):
 def _dequantize(values, details):
     scale, zero = details["quantization"]
     return (values.astype("float32") - zero) * scale if scale else values
-
-
-def _run_onnx(path, images):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
-
-
-def _run_openvino(path, images):
-    import openvino
-
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
-
-
-_RUN = {"litert": _run_litert, "onnx": _run_onnx, "openvino": _run_openvino}

@@ -41,6 +41,8 @@ class Served:
         activation: "softmax" or "sigmoid", for a model that ends in logits.
         xla: whether the network must be compiled by XLA.
         precision: what the folded network computes in; None is float32, or float64 where that is its own.
+        numbers: whether the answers are numbers alone, for a runtime without strings: `index` and `top_indices` instead
+            of `label` and `top_labels`, 0 and 1 instead of false and true.
 
     Attributes:
         model: the Keras model, in float32 at least, from raw pixels to probabilities that the signatures are made from.
@@ -57,7 +59,19 @@ class Served:
     """
 
     def __init__(
-        self, model, preprocessing, labels, top_k, levels, size, max_pixels, folded, activation, xla, precision
+        self,
+        model,
+        preprocessing,
+        labels,
+        top_k,
+        levels,
+        size,
+        max_pixels,
+        folded,
+        activation,
+        xla,
+        precision,
+        numbers=False,
     ):
         model = prepared(model, preprocessing, size)
         labels = getattr(model, "labels", None) if labels is None else labels
@@ -71,7 +85,7 @@ class Served:
         front, start = _front(copy)
         self._resizes, self._channels = front is not None, start.shape[-1]
         self.size = _check_size(tuple(start.shape[1:-1]), size)
-        self.max_pixels = max_pixels
+        self.max_pixels, self._numbers = max_pixels, numbers
         self.framing = framing_of(self.model, None if self._resizes else self.size)
 
         logits, self._activation = ending(copy)
@@ -123,17 +137,18 @@ class Served:
         logits = tf.cast(self._network(prepared)["logits"], tf.float32)
         probabilities = self._activation(logits)
         scores, indexes = tf.math.top_k(probabilities, self.top_k)
-        labels = tf.gather(self.labels, indexes)
+        labels = indexes if self._numbers else tf.gather(self.labels, indexes)
+        one, several = ("index", "top_indices") if self._numbers else ("label", "top_labels")
         positive = {}
         if self.thresholds:
-            positive["positive"] = probabilities >= limits(self.thresholds)
-            positive["top_positive"] = tf.gather(positive["positive"], indexes, batch_dims=1)
+            reached = tf.cast(probabilities >= limits(self.thresholds), tf.uint8 if self._numbers else tf.bool)
+            positive = {"positive": reached, "top_positive": tf.gather(reached, indexes, batch_dims=1)}
         return {
             "probabilities": probabilities,
             "logits": logits,
-            "label": labels[:, 0],
+            one: labels[:, 0],
             "score": scores[:, 0],
-            "top_labels": labels,
+            several: labels,
             "top_scores": scores,
             **positive,
         }

@@ -1,5 +1,6 @@
 """A SavedModel through TensorFlow's C loader, the C++ code that TensorFlow Serving runs: no Keras, no tracing."""
 
+import collections
 import contextlib
 import ctypes
 import functools
@@ -16,7 +17,7 @@ from keras_densenet.types import Array, Path
 
 
 class NativeModel:
-    """A loaded SavedModel; `signatures` has its `SignatureDef`s by name, `graph` its `GraphDef`.
+    """A loaded SavedModel: its `signatures`, `SignatureDef`s by name, and `graph`; `operations` are counted by kind.
 
     Args:
         folder: of the SavedModel.
@@ -46,7 +47,9 @@ class NativeModel:
         finally:
             c.TF_DeleteBuffer(buffer)
             c.TF_DeleteSessionOptions(options)
-        self.graph = meta_graph.graph_def
+        self.graph = graph = meta_graph.graph_def
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        self.operations = collections.Counter(node.op for node in nodes)
         self.signatures = {
             name: signature for name, signature in meta_graph.signature_def.items() if not name.startswith("__")
         }
@@ -65,18 +68,7 @@ class NativeModel:
         Raises:
             ValueError: for another signature, name or type, and with TensorFlow's words if the run fails.
         """
-        if signature not in self.signatures:
-            raise ValueError(f"signature must be one of {', '.join(self.signatures)}. Received: {signature!r}")
-        known = self.signatures[signature]
-        if inputs.keys() != known.inputs.keys():
-            raise ValueError(f"{signature} takes {', '.join(known.inputs)}. Received: {', '.join(inputs)}")
-        for name, value in inputs.items():
-            if (expected := known.inputs[name].dtype) != tf.as_dtype(np.asarray(value).dtype).as_datatype_enum:
-                expected = tf.as_dtype(expected).name
-                raise ValueError(f"{name} must be {expected}. Received: {np.asarray(value).dtype}")
-        names = list(known.outputs) if outputs is None else list(outputs)
-        if unknown := [name for name in names if name not in known.outputs]:
-            raise ValueError(f"{signature} gives {', '.join(known.outputs)}. Received: {', '.join(unknown)}")
+        known, names = asked(self.signatures, signature, inputs, outputs)
         values = self._run(
             [known.inputs[name].name for name in inputs],
             [np.asarray(value) for value in inputs.values()],
@@ -125,6 +117,25 @@ class NativeModel:
                 raise ValueError(f"{what}: {self._c.TF_Message(status).decode(errors='replace')}")
         finally:
             self._c.TF_DeleteStatus(status)
+
+
+def asked(
+    signatures: Mapping[str, Any], signature: str, inputs: Mapping[str, Any], outputs: Iterable[str] | None
+) -> tuple[Any, list[str]]:
+    """The `SignatureDef` that is asked for, and the names of the outputs; ValueError where the inputs do not fit it."""
+    if signature not in signatures:
+        raise ValueError(f"signature must be one of {', '.join(signatures)}. Received: {signature!r}")
+    known = signatures[signature]
+    if inputs.keys() != known.inputs.keys():
+        raise ValueError(f"{signature} takes {', '.join(known.inputs)}. Received: {', '.join(inputs)}")
+    for name, value in inputs.items():
+        if (expected := known.inputs[name].dtype) != tf.as_dtype(np.asarray(value).dtype).as_datatype_enum:
+            expected = tf.as_dtype(expected).name
+            raise ValueError(f"{name} must be {expected}. Received: {np.asarray(value).dtype}")
+    names = list(known.outputs) if outputs is None else list(outputs)
+    if unknown := [name for name in names if name not in known.outputs]:
+        raise ValueError(f"{signature} gives {', '.join(known.outputs)}. Received: {', '.join(unknown)}")
+    return known, names
 
 
 class _Output(ctypes.Structure):

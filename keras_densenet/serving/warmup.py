@@ -25,7 +25,7 @@ def write_warmup(served, folder, name, batch_sizes, images=None):
         batch_sizes: list of ints.
         images: raw images of the user's own, of which some are written to be compared, too.
     """
-    image = np.random.default_rng(0).integers(0, 256, (1, *served.size, served.model.input_shape[-1])).astype("uint8")
+    image = _image(served)
     of_image, sizes = served.answers_of_keras(image.astype("float32")), sorted({*batch_sizes} - {1})
     files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
     pathlib.Path(folder, WARMUP).parent.mkdir(exist_ok=True)
@@ -40,12 +40,41 @@ def write_warmup(served, folder, name, batch_sizes, images=None):
     _write(served, pathlib.Path(folder, WARMUP), name, warmups)
     checks = [("image_bytes", files, (len(files),), _of_files(served, files))] if files else []
     if images is not None:
-        images = np.asarray(images[:: -(-len(images) // 16)], "float32")
+        images = _some(images)
         whole = images.astype("uint8")
         given = ("serving_uint8", whole) if (whole == images).all() else ("serving_default", images)
         checks.append((*given, images.shape, served.answers_of_keras(images)))
     if checks:
         _write(served, pathlib.Path(folder, FILES), name, checks)
+
+
+def write_checks(served, folder, name, signature, images=None):
+    """Writes requests of pixels for one signature, random ones, `sample_files` and the user's, with Keras' answers.
+
+    Args:
+        served, folder, name, images: as in `write_warmup`.
+        signature: one that takes `image`.
+    """
+    files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
+    batches = [_image(served), *(read_images([file], served.framing) for file in files)]
+    batches += [] if images is None else [_some(images)]
+    dtype = served.signatures[signature].input_signature[0].dtype.as_numpy_dtype
+    batches = [batch.astype(dtype) for batch in batches]
+    pathlib.Path(folder, FILES).parent.mkdir(exist_ok=True)
+    answers = [served.answers_of_keras(batch.astype("float32")) for batch in batches]
+    requests = [(signature, batch, batch.shape, found) for batch, found in zip(batches, answers, strict=True)]
+    _write(served, pathlib.Path(folder, FILES), name, requests)
+
+
+def _image(served):
+    """An image of random pixels."""
+    shape = (1, *served.size, served.model.input_shape[-1])
+    return np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+
+
+def _some(images):
+    """At most 16 of the user's images, float32."""
+    return np.asarray(images[:: -(-len(images) // 16)], "float32")
 
 
 def _of_files(served, files):

@@ -1,4 +1,4 @@
-"""A loopback server with TensorFlow Serving's interface, gRPC and REST, on TensorFlow's C loader.
+"""A loopback server with TensorFlow Serving's interface, gRPC and REST, on TensorFlow's C loader, or a file's runtime.
 
 It polls the base path for the newest version and replays its warm-up requests before it takes it into service.
 """
@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_densenet.serving import NativeModel
+from keras_densenet.serving.runtimes import loaded
 from keras_densenet.serving.warmup import read_requests
 
 
@@ -75,7 +75,7 @@ class Server:
     def _load_newest(self):
         version = max(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
         if version not in self.versions:
-            model = NativeModel(self.folder / str(version))
+            model = loaded(self.folder / str(version))
             for request, _ in read_requests(self.folder / str(version)):
                 model.run(request.model_spec.signature_name, _arrays(request))
                 self.warmed += 1

@@ -13,7 +13,6 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import keras_densenet as kd
 from keras_densenet import serving
-from keras_densenet.serving.check import operations
 from keras_densenet.serving.export import new_version
 from tests import tiny
 from tests.serving.conftest import LABELS
@@ -83,7 +82,7 @@ def _python(*arguments):
 
 
 def test_the_graph_is_small_and_has_only_long_established_operations(exported):
-    found = operations(exported.native.graph)
+    found = exported.native.operations
     assert not set(found) - set(ALLOWED.split())
     assert found.total() < 1000
     assert not any("_XlaMustCompile" in function.attr for function in exported.native.graph.library.function)
@@ -101,7 +100,7 @@ def test_the_graph_is_small_and_has_only_long_established_operations(exported):
 )
 def test_other_exports_have_no_other_operations(tmp_path, network, options):
     native = serving.NativeModel(kd.export_saved_model(tiny.network(**network), tmp_path, "net", **options))
-    assert not set(operations(native.graph)) - set(ALLOWED.split())
+    assert not set(native.operations) - set(ALLOWED.split())
     native.close()
 
 
@@ -109,8 +108,8 @@ def test_other_exports_have_no_other_operations(tmp_path, network, options):
 def test_the_inference_form_is_served_unless_told_otherwise_and_xla_when_asked(exported, tmp_path):
     folder = kd.export_saved_model(exported.model, tmp_path, "net", folded=False, xla=True)
     model = serving.NativeModel(folder)
-    assert operations(exported.native.graph)["Rsqrt"] == 0
-    assert operations(model.graph)["Rsqrt"] > 0
+    assert exported.native.operations["Rsqrt"] == 0
+    assert model.operations["Rsqrt"] > 0
     assert any(function.attr["_XlaMustCompile"].b for function in model.graph.library.function)
     answer = model.run("serving_default", {"image": exported.pixels / np.float32(255)})
     np.testing.assert_allclose(answer["probabilities"], exported.probabilities, atol=1e-5)
