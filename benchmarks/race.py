@@ -25,7 +25,8 @@ from benchmarks.contestants import NEEDS, TASKS, environment
 from keras_densenet import Architecture
 from keras_densenet.family import variant
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+RESULTS = pathlib.Path(os.environ.get("BENCHMARKS_RESULTS") or pathlib.Path(__file__).parent / "results")
+ROUNDS = int(os.environ.get("BENCHMARKS_ROUNDS") or sys.maxsize)  # at most
 console = rich.console.Console(width=150)
 
 
@@ -47,7 +48,7 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
         peak_gpu, and of an XLA program the seconds of its compilation and the bytes of its temporary buffers.
     """
     names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
-    plan, workers = plan_of(network), {}
+    plan, workers, rounds = plan_of(network), {}, min(rounds, ROUNDS)
     with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
 
@@ -186,7 +187,7 @@ def table(title, rows):
 
 def save(title, rows):
     """Writes rows to `results/<title>.csv`, the machine with them."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with open(RESULTS / f"{title}.csv", "w", newline="") as file:
         file.write(f"# {machine()}\n")
         writer = csv.DictWriter(file, rows[0])

@@ -1,6 +1,6 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, intel, gpu, inference, growth, accuracy, search, front and halving.
+Likewise machines, contestants, intel, gpu, inference, growth, accuracy, search, front and halving.
 """
 
 import math
@@ -17,12 +17,13 @@ TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, bat
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
 SIZES = (1, 8, 32)
 TASKS = {"train": "training", "infer": "inference"}
+RACES = "train step", "inference"
 OURS = "keras_densenet, XLA"
 
 
 def machines():
     """Speed and memory against the faster mode of ordinary Keras, on every machine that there are figures of."""
-    found = [read(path.stem) for task in ("train step", "inference") for path in RESULTS.glob(f"{task}, *.csv")]
+    found = [read(path.stem) for task in RACES for path in RESULTS.glob(f"{task}, *.csv")]
     found.sort(key=lambda one: (one[1][0]["task"] == "infer", one[1][0]["network"], one[1][0]["batch"]))
     yield from _head("machine", "", "keras_densenet", "ordinary Keras", "time", "memory")
     for about, rows in sorted(found, key=lambda one: one[0].split(";")[0], reverse=True):
@@ -99,17 +100,22 @@ def inference():
     yield f"\n{found[8][0]}."
 
 
-def intel():
-    """All contestants on an Intel processor; speeds are relative to the faster mode of ordinary Keras."""
+def contestants(which=""):
+    """All contestants; speeds are relative to the faster mode of ordinary Keras."""
     yield from _head("", "contestant", "time", "speed", "first call", "peak RSS")
     about = None
-    for path in sorted(RESULTS.glob("*, Intel, *.csv"), reverse=True):
+    for path in sorted((path for task in RACES for path in RESULTS.glob(f"{task}, {which}*.csv")), reverse=True):
         about, rows = read(path.stem)
         for row in rows:
             what = f"{TASKS[row['task']]}, {row['network']}, batch {row['batch']:.0f}" if row is rows[0] else ""
             figures = f"{row['first_call']:.0f} s", f"{row['peak_rss'] / 1e6:,.0f} MB"
             yield _line(what, row["name"], f"{row['seconds']:.3f} s", f"{row['speed']:.2f}x", *figures)
     yield f"\n{about}."
+
+
+def intel():
+    """All contestants on an Intel processor."""
+    return contestants("Intel, ")
 
 
 def gpu():
@@ -212,5 +218,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = machines, intel, gpu, train_step, inference, growth, accuracy, search, front, halving
+    tables = machines, contestants, intel, gpu, train_step, inference, growth, accuracy, search, front, halving
     print("\n".join(next(table for table in tables if table.__name__ == sys.argv[1])()))
