@@ -42,11 +42,10 @@ def predict(
     Example: keras-densenet predict runs/digits seven.png photos/ --json
     """
     from keras_densenet.models.decisions import thresholds_of
-    from keras_densenet.models.flat import many_labels
 
     network, labels = load_network(model)
     labels = labels if label_file is None else read_labels(label_file, network)
-    thresholds = thresholds_of(network) if many_labels(network) else None
+    thresholds = thresholds_of(network) if training.Task.of_model(network, labels).many else None
     paths, errors = image_files(images), Console(stderr=True)
     bad = (lambda error: errors.print(f"skipped: {error}")) if skip_bad else None
     ask = functools.partial(_ask_often, network, samples, seed) if samples else None

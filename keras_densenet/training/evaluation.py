@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from keras_densenet.data import Split, evaluation_batches
 from keras_densenet.models.decisions import THRESHOLD, limits, thresholds_of
-from keras_densenet.models.flat import many_labels
 from keras_densenet.names import some
 from keras_densenet.training import bootstrap, metrics
 from keras_densenet.training.evaluation_files import MATRIX, write_evaluation
 from keras_densenet.training.prediction import predictor
+from keras_densenet.training.task import Task
 from keras_densenet.types import Array, Path
 
 
@@ -255,7 +255,7 @@ def check_fits(model: keras.Model, split: Split, labels: Sequence[str]) -> None:
     kind, count = "labels" if many else "classes", split.labels.shape[1] if many else len(labels)
     if not model.output_shape[-1] == count == len(labels):
         raise ValueError(f"The network has {model.output_shape[-1]} {kind}. Received: images of {count} {kind}")
-    if many and not many_labels(model):
+    if many and not Task.of_model(model, labels).many:
         raise ValueError(
             "The images have many labels each, which needs a network that ends in a sigmoid. "
             f"Received: {model.name!r}, which does not"
