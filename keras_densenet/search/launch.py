@@ -40,7 +40,7 @@ def launched(workers, command, folder, host=None, tell=print):
             cluster.
     """
     if workers < (host is None):
-        raise ValueError(f"workers must be at least 1, or 0 with host. Received: workers={workers}")
+        raise ValueError(f"workers must be at least 1, or 0 where there is a host. Received: workers={workers}")
     if (workers > 1 or host is not None) and IP in os.environ and not os.environ.get(TIED):
         raise ValueError(
             f"workers are started by hand where {IP} names a chief: leave them and host out, or the variable. "

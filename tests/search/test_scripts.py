@@ -184,7 +184,7 @@ def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
         (["--growth-rate", "9:3"], "must be fixed (12), listed (8,12,16) or a range"),
         (["--space", "none"], "--space must be one of cifar, imagenet, mobile, or a file"),
         (["--algorithm", "best"], "algorithm must be one of random, bayesian, hyperband, asha, grid"),
-        (["--workers", "0"], "workers must be at least 1, or 0 with --host"),
+        (["--workers", "0"], "workers must be at least 1, or 0 where there is a host"),
         (["--host", "192.0.2.1"], "--host must be an address of this machine ("),
         (["--host", "0.0.0.0"], "--host must be the address at which others reach this machine"),
         (["--workers", "2"], "workers are started by hand where KERASTUNER_ORACLE_IP names a chief"),
@@ -193,7 +193,7 @@ def test_a_process_is_a_chief_as_long_as_its_workers_run(tmp_path, monkeypatch):
         (["--algorithm", "asha", "--factor", "1"], "--factor must be at least 2, for one in so many goes on"),
         (
             ["--algorithm", "asha", "--min-epochs", "9"],
-            "--min-epochs must be at most the recipe's 8 epochs. Received: 9",
+            "--min-epochs must be at most the recipe's 8 epochs. Received: --min-epochs 9",
         ),
         (["--trials", "0"], "bayesian needs a number of trials; only grid and hyperband have an end of their own"),
         (["--limit", "5000"], "images must be at most 1,257, which there are for training. Received: 5000"),
