@@ -207,7 +207,7 @@ class Results:
             raise ValueError(f"No trial of the search in {str(self.folder)!r} has completed")
         within = [row for row in ranked if at is None or row[self.cost] <= at]
         if not within:
-            least = min(row[self.cost] for row in ranked)
+            least = round(min(row[self.cost] for row in ranked), 2)
             raise ValueError(f"The cheapest trial has {least:,} {_spoken(self.cost)}. Received: at={at:,}")
         return within[0]
 
