@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from keras_densenet.explain.drawing import draw_captioned, draw_gradients, draw_network, draw_reuse
     from keras_densenet.explain.gradient import KernelGradient, gradient_flow
     from keras_densenet.explain.reuse import BlockReuse, feature_reuse, observations
+    from keras_densenet.explain.seen import draw_activation
     from keras_densenet.explain.table import StageRow, describe
     from keras_densenet.explain.timing import stage_seconds
     from keras_densenet.models.flat import flat
@@ -22,6 +23,7 @@ __all__ = [
     "KernelGradient",
     "StageRow",
     "describe",
+    "draw_activation",
     "draw_captioned",
     "draw_gradients",
     "draw_network",

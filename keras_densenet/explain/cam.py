@@ -19,7 +19,8 @@ class ClassActivation(NamedTuple):
     """What `grad_cam` gives.
 
     Args:
-        maps: float32 `(batch, height, width)` of the images' size, 0..1; all 0 where nothing speaks for the class.
+        maps: float32 `(batch, height, width)` of the images' size, 0..1; all 0 where nothing speaks for the class. Of
+            signals they are `(batch, length)`, of volumes `(batch, depth, height, width)`.
         classes: int64 `(batch,)`, the classes that were explained.
         scores: float32 `(batch,)`, their logits.
 
@@ -51,7 +52,7 @@ def grad_cam(
     Args:
         model: a functional or sequential `keras.Model` with a DenseNet of this package, whatever stands before it (such
             as `Preprocess`), and a head that ends in class scores; those before a last softmax or sigmoid are used.
-        images: what the model takes, `(batch, height, width, channels)`.
+        images: what the model takes, `(batch, height, width, channels)`, or a batch of signals or volumes.
         class_index: a class, or one for each image. Default: each image's most probable one.
         level: a name from `model.pyramid_outputs`. Default: the last, P5 of an ImageNet network, P2 of a CIFAR one.
             Earlier levels give finer maps of simpler features.
@@ -87,7 +88,7 @@ def grad_cam(
         part = slice(start, start + batch_size)
         found.append(_explain(both, images[part], None if classes is None else classes[part], method))
     maps, classes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    maps = _in_place(maps, images.shape[1:3], *stages(network, Preprocess))
+    maps = _in_place(maps, images.shape[1:-1], *stages(network, Preprocess))
     return ClassActivation(maps, classes, scores)
 
 
@@ -95,13 +96,13 @@ def overlay(images: Tensor, maps: Array, opacity: float = 0.6) -> Array:
     """Lays maps over images.
 
     Args:
-        images: pixels in 0..255, `(batch, height, width, channels)`; one channel is shown in grey, of others than 3 and
-            4 their mean.
-        maps: of `grad_cam`, `(batch, height, width)` in 0..1.
+        images: pixels (or voxels) in 0..255, `(batch, ..., channels)`; one channel is shown in grey, of others than 3
+            and 4 their mean.
+        maps: of `grad_cam`, `(batch, ...)` in 0..1.
         opacity: of the map where it is 1; where it is 0 the image shows.
 
     Returns:
-        uint8 `(batch, height, width, 3)`.
+        uint8 `(batch, ..., 3)`.
 
     Examples:
         >>> kd.explain.overlay(images, np.zeros((4, 16, 16))).shape
@@ -124,7 +125,8 @@ def _checked(network, images):
     if isinstance(images, (list, tuple)):
         images = np.stack([np.asarray(image) for image in images]) if len(images) else np.empty((0,))
     shape, wanted = tuple(images.shape), network.input_shape
-    if len(shape) != 4 or not shape[0] or any(a not in (None, b) for a, b in zip(wanted[1:], shape[1:], strict=True)):
+    fits = len(shape) == len(wanted) and all(a in (None, b) for a, b in zip(wanted[1:], shape[1:], strict=True))
+    if not fits or not shape[0]:
         raise ValueError(f"images must be a batch of shape {wanted}, at least one image. Received: shape {shape}")
     return images
 
@@ -158,26 +160,39 @@ def _explain(both, images, classes, method):
         raise ValueError("This level does not reach the class scores in this model: choose another level")
     features, gradient = tf.cast(features, tf.float32), tf.cast(gradient, tf.float32)
     maps = tf.nn.relu(tf.reduce_sum(features * _channel_weights(features, gradient, method), -1))
-    maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, (1, 2), keepdims=True))
+    maps = tf.math.divide_no_nan(maps, tf.reduce_max(maps, range(1, len(maps.shape)), keepdims=True))
     return maps.numpy(), classes.numpy(), chosen.numpy()
 
 
 def _channel_weights(features, gradient, method):
-    """`(batch, 1, 1, channels)`."""
+    """`(batch, 1, ..., channels)`."""
+    pixels = range(1, len(features.shape) - 1)
     if method == "grad-cam":
-        return tf.reduce_mean(gradient, (1, 2), keepdims=True)
+        return tf.reduce_mean(gradient, pixels, keepdims=True)
     # The paper's alpha, g^2 / (2 g^2 + sum(A) g^3), where g > 0. It knows no negative features.
-    positive, total = tf.nn.relu(gradient), tf.reduce_sum(tf.nn.relu(features), (1, 2), keepdims=True)
-    return tf.reduce_sum(positive / (2 + total * positive), (1, 2), keepdims=True)
+    positive, total = tf.nn.relu(gradient), tf.reduce_sum(tf.nn.relu(features), pixels, keepdims=True)
+    return tf.reduce_sum(positive / (2 + total * positive), pixels, keepdims=True)
 
 
 def _in_place(maps, size, front=None):
     """Enlarges maps to the images, or to the part that `Preprocess` cuts out of them; the rest is 0."""
-    height, width = box = size
-    if front is not None and front.size:
-        frame = [int(length / front.crop_pct) for length in front.size]
-        scale = max(frame[0] / height, frame[1] / width)
-        box = [min(max(1, round(part / scale)), whole) for part, whole in zip(front.size, size, strict=True)]
-    maps = tf.image.resize(maps[..., None], box).numpy()[..., 0]
+    if front is None or not front.size:
+        return _enlarged(maps, size)
+    height, width = size
+    frame = [int(length / front.crop_pct) for length in front.size]
+    scale = max(frame[0] / height, frame[1] / width)
+    box = [min(max(1, round(part / scale)), whole) for part, whole in zip(front.size, size, strict=True)]
     top, left = (height - box[0]) // 2, (width - box[1]) // 2
-    return np.pad(maps, ((0, 0), (top, height - box[0] - top), (left, width - box[1] - left)))
+    return np.pad(_enlarged(maps, box), ((0, 0), (top, height - box[0] - top), (left, width - box[1] - left)))
+
+
+def _enlarged(maps, size):
+    """Maps `(batch, ...)` of another size, linear between their points; of volumes first within planes."""
+    first, *plane = size
+    if len(size) == 1:
+        return _enlarged(maps[..., None], (first, 1))[..., 0]
+    if len(size) == 3:
+        count, depth, *own = maps.shape
+        planes = _enlarged(maps.reshape(count * depth, *own), plane).reshape(count, depth, -1)
+        return _enlarged(planes, (first, planes.shape[-1])).reshape(count, *size)
+    return tf.image.resize(maps[..., None], size).numpy()[..., 0]

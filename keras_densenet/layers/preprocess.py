@@ -31,7 +31,7 @@ class Preprocess(keras.layers.Layer):
 
     Call arguments:
         inputs: raw pixels `(batch, height, width, channels)` or `(height, width, channels)`, of any integer or float
-            type.
+            type; without a size also signals and volumes.
 
     Returns:
         A tensor of the inputs' rank, in the layer's compute dtype.
@@ -66,9 +66,10 @@ class Preprocess(keras.layers.Layer):
         ops.check_framing(crop_pct, interpolation)
         self.mode = plain_mode(mode)
         self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
-        self.input_spec = keras.layers.InputSpec(min_ndim=3, max_ndim=4)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, max_ndim=5)
 
     def build(self, input_shape: Shape) -> None:
+        self._check_rank(input_shape)
         ops.check_channels(self.mode, input_shape[-1])
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -81,8 +82,15 @@ class Preprocess(keras.layers.Layer):
         return tf.cast(ops.normalise(pixels, self.mode), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        *batch, height, width, channels = input_shape
-        return (*batch, *(self.size or (height, width)), channels)
+        self._check_rank(input_shape)
+        return (*input_shape[:-3], *self.size, input_shape[-1]) if self.size else tuple(input_shape)
+
+    def _check_rank(self, shape):
+        if self.size and len(shape) not in (3, 4):
+            raise ValueError(
+                f"Layer {self.name!r} resizes images; signals and volumes come in the network's own size: leave size "
+                f"out. Received: size={self.size}, inputs of shape {tuple(shape)}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         return {

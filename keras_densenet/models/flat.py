@@ -56,6 +56,8 @@ def known_preprocessing(model, size=None):
     if not isinstance(network, DenseNetModel) or network.is_preprocessed or network.preprocessing is None:
         return model
     own = network.input_shape[1:-1]
+    if len(own) != 2:  # nothing resizes signals and volumes
+        return network.with_preprocessing()
     return network.with_preprocessing(size=size if None in own else own)
 
 

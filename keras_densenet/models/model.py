@@ -220,9 +220,10 @@ class DenseNetModel(Network):
         framing = {**noted, **{name: value for name, value in given.items() if value is not None}}
         layer = layers.Preprocess(mode, size, **framing, name="preprocess")
         *own_size, channels = self.input_shape[1:]
-        if layer.size and any(own not in (None, given) for own, given in zip(own_size, layer.size, strict=True)):
+        if layer.size and len(own_size) == 2 and own_size not in ([None, None], [*layer.size]):
             raise ValueError(f"size must be the network's own {tuple(own_size)}. Received: size={size!r}")
-        image = keras.Input((None, None, channels) if layer.size else self.input_shape[1:], name="image")
+        sizes = [None] * len(own_size) if layer.size else own_size
+        image = keras.Input((*sizes, channels), name="image")
         return rebuilt(self, DenseNetModel, front=layer, image=image)
 
     def reset_classifier(
@@ -261,7 +262,7 @@ def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Frami
     """How an image file becomes the input of a model with a DenseNet in it, wherever that is nested.
 
     Args:
-        model: a Keras model of one image.
+        model: a Keras model of one image; signals and volumes are taken as they are.
         size: `(height, width)` to give images to a model that takes any. Default: their own.
 
     Examples:
@@ -269,6 +270,8 @@ def framing_of(model: keras.Model, size: tuple[int, int] | None = None) -> Frami
         (16, 16)
     """
     *own, channels = model.input_shape[1:]
+    if len(own) != 2:  # signals and volumes come as they are
+        return Framing(None, channels)
     return Framing(size if None in own else tuple(own), channels, **next(_framings(model), {}))
 
 

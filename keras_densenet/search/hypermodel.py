@@ -27,7 +27,7 @@ class DenseNetHyperModel(keras_tuner.HyperModel):
     point is a valid DenseNet.
 
     Args:
-        input_shape: `(height, width, channels)` of the images.
+        input_shape: `(height, width, channels)` of the images, or that of signals or volumes.
         classes: of the classifier. With 1, `build` gives it a sigmoid and binary cross-entropy, for labels 0 and 1.
         many_labels: whether `build` gives every class a sigmoid of its own, for labels `(batch, classes)` of 0, 1 and,
             where unknown, -1. (`search` sees it by the data.)

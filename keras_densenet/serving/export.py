@@ -42,13 +42,13 @@ def export_saved_model(
 
     The signatures, all with any batch size and for raw pixels (0..255 where `preprocessing` or the model says so):
 
-    - `serving_default`: `image`, float32 `(batch, height, width, channels)`, to `probabilities` and `logits`
-      `(batch, classes)`, `label` and `score` `(batch,)`, `top_labels` and `top_scores` `(batch, top_k)`; of a model
-      that ends in a sigmoid also `positive` `(batch, classes)` and `top_positive`, bool: the probability reaches the
-      label's threshold in `model.decisions`, or 0.5 where there are none;
+    - `serving_default`: `image`, float32 `(batch, height, width, channels)` (or signals or volumes), to
+      `probabilities` and `logits` `(batch, classes)`, `label` and `score` `(batch,)`, `top_labels` and `top_scores`
+      `(batch, top_k)`; of a model that ends in a sigmoid also `positive` `(batch, classes)` and `top_positive`, bool:
+      the probability reaches the label's threshold in `model.decisions`, or 0.5 where there are none;
     - `serving_uint8`: the same from bytes;
     - `image_bytes`: `image_bytes`, JPEG or PNG files `(batch,)`, to the same outputs and, per image, `ok` and
-      `error`; a bad image leaves its own outputs empty. Only for models of 1 or 3 channels;
+      `error`; a bad image leaves its own outputs empty. Only for images of 1 or 3 channels;
     - `features`: `image` to `embedding`, what the last `Dense` gets, and the `levels` that were asked for.
 
     Probabilities and logits are those after the temperature in `model.decisions`.
@@ -57,8 +57,8 @@ def export_saved_model(
     `models.config`, `batching.config` and `monitoring.config`, which are kept where they are there already.
 
     Args:
-        model: a functional, or sequential and built Keras model from one image to a `Dense` classifier: a DenseNet,
-            with other layers, tensor operations or models around it as you like.
+        model: a functional, or sequential and built Keras model from one image (or signal or volume) to a `Dense`
+            classifier: a DenseNet, with other layers, tensor operations or models around it as you like.
         base_path: folder of all served models.
         name: of the model. Default: `model.name`.
         version: a whole number >= 1. Default: one more than the highest there.
@@ -68,7 +68,8 @@ def export_saved_model(
             were trained behind, if that is known and not in front of it yet; otherwise the model takes raw pixels.
         top_k: how many classes `top_labels` and `top_scores` have. Default: five, or all of many labels.
         levels: names from `model.pyramid_outputs`.
-        size: `(height, width)` that files are resized to, for a model of any size. Default: the model's.
+        size: `(height, width)` that files are resized to, for a model of any size; of volumes, the size that requests
+            for warming up have. Default: the model's.
         max_megapixels: image files of more are refused before they are decoded.
         folded: whether to write the inference form that `fold` makes, which has the same outputs to rounding.
         activation: what makes probabilities of logits, "softmax" (an image has one class) or "sigmoid" (an image has

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_densenet.architecture import image_words
 from keras_densenet.compat.keras import nodes_of, origin
 from keras_densenet.layers import Preprocess
 from keras_densenet.layers.folded import Folded
@@ -33,7 +34,8 @@ class Served:
         labels: names of the classes. Default: the model's, or their numbers.
         top_k: how many classes `top_labels` and `top_scores` have; None for five, or all of many labels.
         levels: names of pyramid features that the signature `features` gives.
-        size: `(height, width)` that encoded images are resized to. Default: the model's.
+        size: `(height, width)` that encoded images are resized to; of volumes and signals, that of requests for warming
+            up. Default: the model's.
         max_pixels: encoded images of more are refused.
         folded: whether to compute the inference form that `fold` makes.
         activation: "softmax" or "sigmoid", for a model that ends in logits.
@@ -68,7 +70,7 @@ class Served:
         copy = inference_form(self.model, folded, precision)
         front, start = _front(copy)
         self._resizes, self._channels = front is not None, start.shape[-1]
-        self.size = _check_size(tuple(start.shape[1:3]), size)
+        self.size = _check_size(tuple(start.shape[1:-1]), size)
         self.max_pixels = max_pixels
         self.framing = framing_of(self.model, None if self._resizes else self.size)
 
@@ -94,7 +96,7 @@ class Served:
             "serving_uint8": tf.function(self._classify_pixels, image(tf.uint8)),
             "features": tf.function(self._features, image(tf.float32)),
         }
-        if self.model.input_shape[-1] in DECODABLE_CHANNELS:
+        if len(self.size) == 2 and self.model.input_shape[-1] in DECODABLE_CHANNELS:
             found["image_bytes"] = tf.function(self._classify_files, [tf.TensorSpec((None,), tf.string, "image_bytes")])
         return found
 
@@ -172,11 +174,13 @@ def _check_labels(classifier, labels):
 
 def _check_size(own, size):
     if None in own and size is None:
-        raise ValueError("The model takes images of any size: give size=(height, width), which files are resized to")
+        sides = ", ".join(("depth", "height", "width")[-len(own) :]) if len(own) > 1 else "length,"
+        what = "files are resized to" if len(own) == 2 else "the requests for warming up have"
+        raise ValueError(f"The model takes {image_words(len(own))[0]}s of any size: give size=({sides}), which {what}")
     if size is None:
         return own
     size = tuple(size)
-    if len(size) != 2 or any(length != given for length, given in zip(own, size, strict=True) if length is not None):
+    if len(size) != len(own) or any(length not in (None, given) for length, given in zip(own, size, strict=True)):
         raise ValueError(f"size must be left out or fit the model's {own}. Received: size={size}")
     return size
 
@@ -189,9 +193,9 @@ def prepared(model, preprocessing, size=None):
     that resizes, to `size` where the model takes any.
     """
     model = in_float32(opened(model))
-    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+    if len(model.inputs) != 1 or len(model.input_shape) not in (3, 4, 5):
         raise ValueError(
-            "Export takes a model of one batch of images (batch, height, width, channels). "
+            "Export takes a model of one batch of images (batch, height, width, channels), signals or volumes. "
             f"Received: {model.name!r} of {model.input_shape}"
         )
     if len(model.outputs) != 1:
@@ -203,12 +207,16 @@ def prepared(model, preprocessing, size=None):
         return known_preprocessing(model, size)
     *own_size, channels = model.input_shape[1:]
     if isinstance(preprocessing, (str, dict)):
-        size = size or (None if None in own_size else own_size)
+        if len(own_size) != 2:  # nothing resizes signals and volumes
+            size = None
+        elif None not in own_size:
+            size = size or own_size
         if isinstance(model, DenseNetModel):
             return model.with_preprocessing(preprocessing, size)
         preprocessing = Preprocess(preprocessing, size, name="preprocess")
-    given = preprocessing.compute_output_shape((None, None, None, channels))[1:3]
-    image = keras.Input((*([None, None] if None not in given else own_size), channels), name="image")
+    any_size = [None] * len(own_size)
+    given = preprocessing.compute_output_shape((None, *any_size, channels))[1:-1]
+    image = keras.Input((*(any_size if None not in given else own_size), channels), name="image")
     return rebuilt(model, type(model), front=preprocessing, image=image)
 
 
@@ -249,12 +257,12 @@ def inference_form(model, folded, precision=None):
 def _front(model):
     """The part that brings images of any size to one, and the tensor that the network starts from; None, the input."""
     tensor, nodes = model.input, nodes_of(model)
-    while len(tensor.shape) == 4 and None in tensor.shape[1:3]:
+    while len(tensor.shape) == len(model.input.shape) and None in tensor.shape[1:-1]:
         readers = [node for node in nodes if any(x is tensor for x in node.input_tensors)]
         if len(readers) != 1 or len(readers[0].input_tensors) != 1:
             return None, model.input
         (tensor,) = readers[0].output_tensors
-    if tensor is model.input or len(tensor.shape) != 4:
+    if tensor is model.input or len(tensor.shape) != len(model.input.shape):
         return None, model.input
     return keras.Model(model.input, tensor), tensor
 

@@ -1,5 +1,6 @@
 """Networks of signals and volumes against the plain composition of Keras' own layers, and what is told of them."""
 
+import dataclasses
 import math
 
 import keras
@@ -173,3 +174,115 @@ def test_costs_are_those_of_the_built_network(shape, stem):
     assert cost.macs == macs
     for stage in cost.stages[:-1]:
         assert model.get_layer(stage.stage.name).output.shape[1:] == (*stage.stage.size, stage.stage.out_channels)
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def made(request):
+    """A model of signals and one of volumes, with images for it."""
+    keras.utils.set_random_seed(0)
+    model = oracle.randomise(network(stem="deep", input_shape=(*(12,) * (1 + 2 * (request.param == "volume")), 2)))
+    return model, images_for(model, 3, "float32")
+
+
+def test_a_saved_network_answers_as_before(made, tmp_path):
+    model, images = made
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(images), model(images))
+    assert loaded.architecture == model.architecture
+    kd.save_weights(model, tmp_path / "model.weights.h5")
+    other = kd.DenseNet(**dataclasses.asdict(model.architecture), weights=tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(other(images), model(images), rtol=1e-6)
+
+
+def test_the_folded_network_has_the_same_answers_and_pyramid(made):
+    model, images = made
+    folded = kd.fold(model)
+    np.testing.assert_allclose(folded(images), model(images), rtol=1e-4, atol=1e-6)
+    expected, found = (kd.feature_pyramid(each)(images) for each in (model, folded))
+    assert [*found] == [*expected] == ["P1", "P2", "P3"]
+    for level, size in {"P1": 6, "P2": 3, "P3": 1}.items():
+        np.testing.assert_allclose(found[level], expected[level], rtol=1e-4, atol=1e-4)
+        assert set(found[level].shape[1:-1]) == {size}
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_a_new_classifier_pools_over_all_dimensions(made, pooling):
+    model, images = made
+    other = model.reset_classifier(4, None, pooling)
+    features = keras.Model(model.input, model.get_layer("head").output)(images).numpy()
+    pooled = {"avg": np.mean, "max": np.max}[pooling](features, tuple(range(1, features.ndim - 1)))
+    kernel, bias = other.get_layer("classifier").get_weights()
+    np.testing.assert_allclose(other(images), pooled @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_reuse_table_and_time_are_told(made):
+    model, _ = made
+    rank = len(model.input_shape) - 2
+    rows, blocks = kd.explain.describe(model), kd.feature_reuse(model)
+    assert rows[0].size == (6,) * rank
+    assert rows[0].layers == ", ".join(["x".join("3" * rank)] * 3) + " conv, stride 2"
+    assert [block.weights.shape for block in blocks] == [(3, 3), (2, 2)]
+    assert len(kd.explain.stage_seconds(model, batch_size=1, rounds=1)) == len(rows)
+
+
+@pytest.mark.parametrize("method", kd.explain.METHODS)
+def test_heat_is_of_the_size_of_what_it_is_of(made, method, tmp_path):
+    model, images = made
+    found = kd.grad_cam(model, images, level="P1", method=method)
+    assert found.maps.shape == images.shape[:-1]
+    assert 0 <= found.maps.min() < found.maps.max() <= 1
+    kd.explain.draw_activation(images[0], found.maps[0], tmp_path / "seen.png", "what speaks for it")
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_at_the_last_level_heat_is_the_classifiers_weighted_sum():
+    model = oracle.randomise(network(input_shape=(8, 10, 6, 1)))
+    images = images_for(model, 2, "float32")
+    features = keras.Model(model.input, model.pyramid_outputs["P1"])(images).numpy()
+    found, (kernel, _) = kd.grad_cam(model, images), (weight.numpy() for weight in model.layers[-1].weights)
+    maps = np.maximum(np.einsum("bdhwc,cb->bdhw", features, kernel[:, found.classes]), 0)
+    maps /= maps.max((1, 2, 3), keepdims=True)
+    for axis, (own, size) in enumerate(zip(maps.shape[1:], images.shape[1:-1], strict=True), 1):
+        places = np.clip((np.arange(size) + 0.5) * own / size - 0.5, 0, own - 1)  # linear between pixels' centres
+        weights = np.maximum(0, 1 - abs(places[:, None] - np.arange(own)))
+        maps = np.moveaxis(np.tensordot(maps, weights, (axis, 1)), -1, axis)
+    np.testing.assert_allclose(found.maps, maps, atol=1e-5)
+
+
+def test_heat_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"heat a map of its size.*\(4, 4, 4, 1\), heat of shape \(4, 4\)$"):
+        kd.explain.draw_activation(np.zeros((4, 4, 4, 1)), np.zeros((4, 4)), tmp_path / "a.png")
+
+
+@pytest.mark.slow
+def test_an_export_serves_them_as_keras_answers(made, tmp_path):
+    pytest.importorskip("tensorflow_serving")
+    model, images = made
+    folder = kd.export_saved_model(model, tmp_path, "net", levels=["P2"])
+    assert "image_bytes" not in kd.serving.check_saved_model(folder).signatures
+    native = kd.serving.NativeModel(folder)
+    found = native.run("serving_default", {"image": images})
+    np.testing.assert_allclose(found["probabilities"], model(images), rtol=1e-4, atol=1e-5)
+    features = native.run("features", {"image": images})["P2"]
+    np.testing.assert_allclose(features, kd.feature_pyramid(model)(images)["P2"], rtol=1e-4, atol=1e-4)
+    native.close()
+
+
+def test_values_are_preprocessed_but_not_resized(made):
+    model, images = made
+    mode = {"mean": [1.0, 2.0], "std": [2.0, 4.0]}
+    raw = model.with_preprocessing(mode)
+    np.testing.assert_allclose(raw(images * [2.0, 4.0] + [1.0, 2.0]), model(images), rtol=1e-3, atol=1e-5)
+    assert raw.framing.size is None
+
+
+def test_what_resizes_is_for_images():
+    with pytest.raises(ValueError, match=r"resizes images; signals and volumes come in the network's own size"):
+        network(input_shape=(8, 8, 8, 1)).with_preprocessing("unit", size=8)
+
+
+def test_a_hypermodel_builds_networks_of_volumes():
+    keras_tuner = pytest.importorskip("keras_tuner")
+    space = kd.DenseNetHyperModel((8, 8, 8, 1), 3, blocks="1 1", growth_rate=2, theta=0.5)
+    assert space.build(keras_tuner.HyperParameters()).input_shape == (None, 8, 8, 8, 1)
