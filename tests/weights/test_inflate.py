@@ -117,13 +117,13 @@ def test_published_weights_are_told_apart_before_they_are_fetched_and_leave_prep
     monkeypatch.setattr("keras_densenet.weights.files.catalogue.find", lambda *_: row)
     monkeypatch.setattr("keras_densenet.weights.files.fetch", None)
     volumes = shared(3)
-    framing = volumes.framing
+    before = volumes.preprocessing, volumes.framing
     sentence = r"^'torchvision:densenet121' is for images, and this network for volumes: inflate="
     with pytest.raises(ValueError, match=sentence):
         kd.load_weights(volumes, "torchvision")
     monkeypatch.setattr("keras_densenet.weights.files.fetch", lambda _: file(2))
     assert kd.load_weights(volumes, "torchvision", inflate="centre") == []
-    assert (volumes.preprocessing, volumes.framing) == (None, framing)
+    assert (volumes.preprocessing, volumes.framing) == before
     images = shared(2)
     kd.load_weights(images, "torchvision")
     assert (images.preprocessing, images.framing.crop_pct) == ("torch", row.crop_pct)
