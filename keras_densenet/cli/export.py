@@ -79,11 +79,12 @@ def export(
     if xla:
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
-    size = size_of(size, "--size")
-    size = (size,) * (len(network.input_shape) - 2) if isinstance(size, int) else size
+    sides = size_of(size, "--size")
+    if isinstance(sides, int):
+        sides = (sides,) * (len(network.input_shape) - 2)
     images = None
     if representative is not None:
-        images = data.read_images(data.files_of([representative]), models.framing_of(network, size))
+        images = data.read_images(data.files_of([representative]), models.framing_of(network, sides))
     if format != "saved_model":
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(
@@ -105,7 +106,7 @@ def export(
             preprocessing=preprocessing,
             top_k=top_k,
             levels=[level for level in levels.split(",") if level],
-            size=size,
+            size=sides,
             max_megapixels=max_megapixels,
             folded=fold,
             activation=activation,
