@@ -65,10 +65,13 @@ def _keras_infer(build, xla, plan, batch_size, policy):
 
 def _torch_model(plan):
     import torch
-    import torchvision
 
     torch.set_num_threads(2)
     torch.manual_seed(0)
+    if len(plan.input_shape) == 4:
+        return _monai_model(plan)
+    import torchvision
+
     model = torchvision.models.DenseNet(
         growth_rate=plan.growth_rate,
         block_config=plan.blocks,
@@ -81,10 +84,18 @@ def _torch_model(plan):
     return model.to(memory_format=torch.channels_last)
 
 
+def _monai_model(plan):
+    from monai.networks.nets import DenseNet
+
+    names = {"init_features": plan.stem_channels, "growth_rate": plan.growth_rate, "block_config": plan.blocks}
+    return DenseNet(spatial_dims=3, in_channels=plan.input_shape[-1], out_channels=plan.classes, **names)
+
+
 def _torch_images(images):
     import torch
 
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    images = torch.from_numpy(np.moveaxis(images, -1, 1)).contiguous(memory_format=layout)
     return images.to(_torch_device())
 
 
@@ -189,8 +200,11 @@ NEEDS = {
     "torchvision": ("torchvision",),
     "ONNX": ("onnxruntime", "onnxscript", "torchvision"),
     "OpenVINO": ("openvino",),
+    "MONAI": ("monai",),
 }
-TASKS = {"train": TRAIN, "infer": INFER}
+VOLUMES = {name: TRAIN[name] for name in ("keras_densenet, XLA", "ordinary Keras, XLA")}
+VOLUMES["MONAI eager"] = functools.partial(_torch_train, False)
+TASKS = {"train": TRAIN, "infer": INFER, "train on volumes": VOLUMES}
 
 
 def environment(name):

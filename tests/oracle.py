@@ -155,9 +155,9 @@ def _of_rank(name, x):
 
 
 def _pool(name, x, layer, size, stride):
-    """Keras' pool; of a volume first within its planes, then along the depth: for float64 TensorFlow has no other."""
+    """Keras' pool; of float64 volumes, for which TensorFlow has none, first within planes and then along the depth."""
     options = {"dtype": layer.dtype_policy}
-    if len(x.shape) < 5:
+    if len(x.shape) < 5 or x.dtype != "float64":
         return _of_rank(name, x)(size, stride, **options)(x)
     x = plain.TimeDistributed(getattr(plain, f"{name}2D")(size, stride, **options), **options)(x)
     depth, *plane = x.shape[1:]

@@ -117,6 +117,7 @@ LEFT = {  # by the blocks of a page, in its folder
     "search": {"searches"},
     "serving": {"served"},
     "training": {"runs"},
+    "volumes": {"volume.png"},
     "weights": {"densenet121.safetensors"},
 }
 

@@ -142,6 +142,8 @@ def _through_convolution(d, x, norm, kernel, recompute_late=True):
 def _along(kernel, dkernel):
     """The sum of a kernel times its gradient, for each channel it reads."""
     *window, channels, filters = range(len(kernel.shape))
+    if len(window) == 3:  # a volume's kernels are large, and would all be turned early
+        kernel = forms().after(dkernel, kernel)
     order = (channels, *window, filters)
     rows = (tf.reshape(tf.transpose(wide(k), order), (k.shape[channels], 1, -1)) for k in (kernel, dkernel))
     return tf.matmul(*rows, transpose_b=True)[:, 0, 0]  # no kernels to compile, as a sum would have

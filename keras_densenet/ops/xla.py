@@ -72,7 +72,7 @@ class XlaOnCpu(Xla):
     @staticmethod
     def convolve(x: Tensor, kernel: Tensor) -> Tensor:
         if len(x.shape) == 5:
-            return convolve_planes(XlaOnCpu.convolve, x, kernel)
+            return convolve_planes(XlaOnCpu.convolve, x, Xla.after(x, kernel))  # or all kernels are turned early
         if x.dtype.size < 4:  # the sums would be rounded
             return Plain.convolve(x, kernel)
         return _convolve_in_rows(x, kernel)
@@ -80,7 +80,7 @@ class XlaOnCpu(Xla):
     @staticmethod
     def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
         if len(upstream.shape) == 5:
-            return convolve_planes(Plain.convolve, upstream, turned(kernel))
+            return convolve_planes(Plain.convolve, upstream, turned(Xla.after(upstream, kernel)))
         return Plain.convolve(upstream, turned(kernel))
 
     @staticmethod
