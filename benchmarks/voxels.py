@@ -22,24 +22,24 @@ from keras_densenet import data, training
 from keras_densenet.data.splits import Split
 from keras_densenet.training.progress import ProgressBar
 
-DIGIT, SIDE, THICKNESS, LENGTH, NOISE = 16, 24, 3, 384, 0.3  # noise: standard deviation, of strokes of at most 1
+DIGIT, SIDE, THICKNESS, LENGTH, NOISE = 16, 24, 3, 384, 0.15  # noise: standard deviation, of strokes of at most 1
 TASKS = {
     "volumes": (
-        {"blocks": (3, 6, 6), "growth_rate": 12, "stem": "imagenet"},
-        training.Recipe(epochs=8, batch_size=32, augmentation="none", dropout_rate=0.0, warmup_epochs=1.0),
-        4,
+        {"blocks": (4, 8), "growth_rate": 12, "stem": "imagenet"},
+        training.Recipe(epochs=2, batch_size=32, augmentation="none", dropout_rate=0.0, warmup_epochs=0.1),
+        16,
     ),
     "signals": (
         {"blocks": (3, 6, 6), "growth_rate": 12, "stem": "imagenet"},
-        training.Recipe(epochs=12, batch_size=32, augmentation="none", dropout_rate=0.0, warmup_epochs=1.0),
-        4,
+        training.Recipe(epochs=2, batch_size=32, augmentation="none", dropout_rate=0.0, warmup_epochs=0.1),
+        32,
     ),
 }
 
 
 def volume(digit, random):
     """A digit `(16, 16)` as a slab in a noisy cube, `(24, 24, 24, 1)`."""
-    found = random.normal(0, NOISE, (SIDE,) * 3)
+    found = NOISE * random.standard_normal((SIDE,) * 3, "float32")
     depth, (y, x) = random.integers(SIDE - THICKNESS + 1), random.integers(SIDE - DIGIT + 1, size=2)
     seen_along = np.moveaxis(found, random.integers(3), 0)
     seen_along[depth : depth + THICKNESS, y : y + DIGIT, x : x + DIGIT] += digit
@@ -48,7 +48,7 @@ def volume(digit, random):
 
 def signal(digit, random):
     """A digit's rows one after another in a noisy signal, `(384, 1)`."""
-    found = random.normal(0, NOISE, LENGTH)
+    found = NOISE * random.standard_normal(LENGTH, "float32")
     start = random.integers(LENGTH - digit.size + 1)
     found[start : start + digit.size] += digit.ravel()
     return found[:, None]
@@ -56,14 +56,20 @@ def signal(digit, random):
 
 def drawn(draw, copies, seed=0):
     """The digits as `draw` draws them, `Splits`."""
-    splits, random = data.load("digits", image_size=DIGIT), np.random.default_rng(seed)
+    splits, sizes = (
+        data.load("digits", image_size=DIGIT),
+        draw(np.zeros((DIGIT, DIGIT)), np.random.default_rng()).shape[:-1],
+    )
 
-    def part(split, times):
-        digits, labels = np.repeat(split.images[..., 0], times, 0) / 255, np.repeat(split.labels, times)
-        return Split(np.stack([draw(digit, random) for digit in digits]).astype("float32"), labels)
+    def part(number, split, times):
+        def read(key):  # draws when a volume is asked for, always the same
+            return draw(split.images[key // times, ..., 0] / 255, np.random.default_rng([seed, number, key]))
 
-    train, validation, test = (part(split, copies if split is splits.train else 1) for split in splits[:3])
-    return splits._replace(train=train, validation=validation, test=test, framing=None)
+        keys = np.arange(times * len(split.labels))
+        return Split(data.Pictures(keys, data.Framing(sizes, 1), read, "float32"), np.repeat(split.labels, times))
+
+    parts = [part(number, splits[number], 1 if number else copies) for number in range(3)]
+    return splits._replace(train=parts[0], validation=parts[1], test=parts[2], framing=None)
 
 
 def run(name, seed):
