@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import keras_densenet as kd
 from keras_densenet import programs
 
 STEP = """
@@ -78,3 +80,13 @@ def test_what_was_used_longest_ago_goes_first(tmp_path, environment):
     environment.setattr(programs, "LIMIT", 1000)
     programs.keep_programs(tmp_path)
     assert {file.name for file in tmp_path.glob("programs/other/*")} == {"0.pb", "2.pb"}
+
+
+def test_a_step_that_is_traced_counts_no_more(monkeypatch):
+    counted = []
+    monkeypatch.setattr("keras_densenet.models.model.number_from_afresh", lambda: counted.append(1))
+    model = kd.DenseNet(blocks=(1,), growth_rate=2, stem="cifar", input_shape=(4, 4, 3), classes=2)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    for _ in range(3):
+        model.train_on_batch(np.ones((2, 4, 4, 3), "float32"), np.array([0, 1]))
+    assert len(counted) == 1

@@ -43,7 +43,8 @@ class DenseNetModel(Network):
         if not self.optimizer.built:  # while the step is traced, which is then traced once more
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        number_from_afresh()
+        if self.train_function is None or force:
+            number_from_afresh()
         return super().make_train_function(force)
 
     def predict(self, x: Any, *args: Any, **options: Any) -> Any:
