@@ -15,7 +15,7 @@ NETWORK = {"blocks": (4, 8, 8), "growth_rate": 16, "classes": 10}
 
 def network(side):
     """The network for cubes of so many voxels along an edge."""
-    return {**NETWORK, "input_shape": (side, side, side, 1), "name": f"blocks 4-8-8, k=16, {side}^3"}
+    return {**NETWORK, "input_shape": (side, side, side, 1), "name": f"volumes-{side}"}
 
 
 def largest(small, large):
