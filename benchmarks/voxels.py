@@ -4,8 +4,8 @@
 
 scikit-learn's digits, enlarged to 16x16. As volumes: each is a slab, three voxels thick, in a noisy cube of 24^3, at a
 random depth, place and orientation (which of the three axes it is seen along). As signals: its rows one after another,
-at a random place of a noisy signal of 384 steps. Training digits are drawn several times, those held out once; no digit
-is in two parts, and everything follows from the seed. Five minutes for the volumes on 2 cores, one for the signals.
+at a random place of a noisy signal of 384 steps. Training digits are drawn
+several times, those held out once; no digit is in two parts, and everything follows from the seed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from keras_densenet.training.progress import ProgressBar
 DIGIT, SIDE, THICKNESS, LENGTH, NOISE = 16, 24, 3, 384, 0.15  # noise: standard deviation, of strokes of at most 1
 TASKS = {
     "volumes": (
-        {"blocks": (4, 8), "growth_rate": 12, "stem": "imagenet"},
+        {"blocks": (3, 6, 6), "growth_rate": 12, "stem": "imagenet"},
         training.Recipe(epochs=2, batch_size=32, augmentation="none", dropout_rate=0.0, warmup_epochs=0.1),
         16,
     ),
