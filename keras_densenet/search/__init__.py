@@ -12,7 +12,8 @@ from keras_densenet.search.halving import ASHA
 from keras_densenet.search.hypermodel import DenseNetHyperModel, constructor_call, scaled
 from keras_densenet.search.oracles import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from keras_densenet.search.published import published
-from keras_densenet.search.run import Results, search
+from keras_densenet.search.results import Results
+from keras_densenet.search.run import search
 from keras_densenet.search.studies import suggest
 from keras_densenet.search.tuner import Tuner, measure
 

@@ -16,7 +16,7 @@ import keras_densenet as kd
 from keras_densenet.cli import app
 from keras_densenet.search import Budget, GridSearch, ParetoOptimization, RandomSearch, report
 from keras_densenet.search.front import along_the_front, expected_improvement, hypervolume, pareto, staircase
-from keras_densenet.search.run import Results
+from keras_densenet.search.results import Results
 from tests.search.test_search import _search
 
 FEW = {"stem_channels": None, "dropout_rate": 0.0, "learning_rate": 0.1, "weight_decay": 1e-4, "bottleneck": True}

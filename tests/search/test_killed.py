@@ -14,7 +14,7 @@ import pytest
 
 from keras_densenet import training
 from keras_densenet.search import DenseNetHyperModel, search
-from keras_densenet.search.run import Results
+from keras_densenet.search.results import Results
 from keras_densenet.search.worker import TOKEN
 from tests.search.test_cluster import cluster, wait, wait_for  # noqa: F401, a fixture
 from tests.search.test_search import BUDGET, DATA, SPACE

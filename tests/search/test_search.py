@@ -18,7 +18,8 @@ import keras_densenet as kd
 from keras_densenet import training
 from keras_densenet.cli import app, run
 from keras_densenet.search import Budget, DenseNetHyperModel, report, search, tuner
-from keras_densenet.search.run import Results, _searching_for
+from keras_densenet.search.results import Results
+from keras_densenet.search.run import _searching_for
 from tests.training.processes import striped_labels, stripes
 
 RECIPE = training.Recipe(epochs=2, batch_size=16, augmentation="none", xla=False, seed=3)
