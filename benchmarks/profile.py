@@ -1,11 +1,15 @@
-"""Where one compiled training step spends its time: python -m benchmarks.profile [densenet121] [densenet-bc-100-12].
+"""Where time goes: python -m benchmarks.profile [--inference] [densenet121] [densenet-bc-100-12].
 
-Two minutes each. The profiler has an event for every kernel of the XLA program. In it, convolutions and large products
-for gradients of kernels only start; they run on in a pool, and theirs is the rest of the step, under "convolution".
+One compiled training step, two minutes each: the profiler has an event for every kernel of the XLA program. In it,
+convolutions and large products for gradients of kernels only start; they run on in a pool, and theirs is the rest of
+the step, under "convolution". With --inference, one answer of the folded network without XLA, as TensorFlow's session
+has optimised it for this processor, at batch 1 and 8.
 """
 
 import collections
 import pathlib
+import statistics
+import sys
 import tempfile
 import time
 import types
@@ -16,6 +20,7 @@ from benchmarks.contestants import TRAIN
 from benchmarks.race import console, machine, networks, plan_of, save
 
 STEPS = 3
+ANSWERS = 15
 
 
 def profile(network, batch_size):
@@ -35,6 +40,39 @@ def profile(network, batch_size):
         found = _by_kind(file.read_bytes())
     found["convolution"] = total - sum(milliseconds for milliseconds, _ in found.values()), found["convolution"][1]
     return total, found
+
+
+def profile_inference(network, batch_size):
+    """The same of one answer of the network that is exported, by operation."""
+    import numpy as np
+    import tensorflow as tf
+
+    import keras_densenet as kd
+    from benchmarks.serving import as_trained
+    from keras_densenet.serving.graph import constant
+
+    model = kd.fold(as_trained(kd.create_model(network)))
+    images = np.random.default_rng(0).normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
+    function = tf.function(constant(model), [tf.TensorSpec((None, *model.input_shape[1:]))]).get_concrete_function()
+    found, seconds, v1 = collections.defaultdict(lambda: [0, 0]), [], tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        tf.import_graph_def(function.graph.as_graph_def(), name="")
+        (given,), (answer,) = ([tensor.name for tensor in end] for end in (function.inputs, function.outputs))
+        session.run(answer, {given: images})
+        for _ in range(ANSWERS):
+            started = time.perf_counter()
+            session.run(answer, {given: images})
+            seconds.append(time.perf_counter() - started)
+        options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
+        for _ in range(STEPS):
+            told = v1.RunMetadata()
+            session.run(answer, {given: images}, options=options, run_metadata=told)
+            kinds = {node.name: node.op for graph in told.partition_graphs for node in graph.node}
+            for event in (event for device in told.step_stats.dev_stats for event in device.node_stats):
+                kind = kinds.get(event.node_name, "others")
+                found[kind][0] += event.all_end_rel_micros / 1e3 / STEPS
+                found[kind][1] += 1 / STEPS
+    return statistics.median(seconds) * 1e3, found
 
 
 def _by_kind(data):
@@ -71,21 +109,31 @@ def _kinds(metadata):
     return found
 
 
-def show(network, batch_size):
+def show(network, batch_size, inference=False):
     """Prints the profile as a table and writes it to `results/profile, <network>.csv`."""
-    total, found = profile(network, batch_size)
-    table = rich.table.Table("kind", "ms", "share", "kernels", title=f"training step, {network}, batch {batch_size}")
+    total, found = (profile_inference if inference else profile)(network, batch_size)
+    what = "answer" if inference else "training step"
+    table = rich.table.Table("kind", "ms", "share", "kernels", title=f"{what}, {network}, batch {batch_size}")
     rows = []
     for kind, (milliseconds, count) in sorted(found.items(), key=lambda item: -item[1][0]):
         rows.append({"kind": kind, "milliseconds": round(milliseconds, 2), "kernels": round(count)})
         if milliseconds > 1:
             table.add_row(kind, f"{milliseconds:.0f}", f"{milliseconds / total:.0%}", f"{count:.0f}")
-    products = found["dot"][0] + found["convolution"][0]
-    caption = f"the step takes {total:.0f} ms, {total / products:.2f}x of its products and convolutions"
+    products = sum(
+        milliseconds
+        for kind, (milliseconds, _) in found.items()
+        if kind in ("dot", "convolution") or "Conv2D" in kind or "MatMul" in kind
+    )
+    caption = f"it takes {total:.0f} ms, {total / products:.2f}x of its products and convolutions"
     console.print(table, f"{caption}. {machine()}")
-    save(f"profile, {network}, batch {batch_size}", rows)
+    save(f"profile, {'inference, ' * inference}{network}, batch {batch_size}", rows)
 
 
 if __name__ == "__main__":
+    inference = "--inference" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--inference"]
     for network, batch_size in networks():
-        show(network, batch_size)
+        if not inference:
+            show(network, batch_size)
+        for size in (1, 8) if inference else ():
+            show(network, size, True)

@@ -97,8 +97,8 @@ class Served:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k = min(top_k, len(self.labels))
         outputs = {"logits": logits, "embedding": _classifier(copy)[1], **_pyramid(copy, self.levels)}
-        self._network = tf.function(_constant(keras.Model(start, outputs)), jit_compile=xla or None)
-        self._front = _constant(front) if self._resizes else tf.identity
+        self._network = tf.function(constant(keras.Model(start, outputs)), jit_compile=xla or None)
+        self._front = constant(front) if self._resizes else tf.identity
         self.signatures = self._signatures()
 
     def _signatures(self):
@@ -291,7 +291,7 @@ def _pyramid(model, levels):
     return {level: outputs[level] for level in levels}
 
 
-def _constant(model):
+def constant(model):
     """The model's function with its weights as constants, which the server's kernels prepare once and share."""
     trainable, others = (
         [v.numpy() for v in part] for part in (model.trainable_variables, model.non_trainable_variables)
