@@ -1,8 +1,9 @@
-"""Where time goes: python -m benchmarks.profile [--inference] [densenet121] [densenet-bc-100-12].
+"""Where time goes: python -m benchmarks.profile [--no-xla | --inference] [densenet121] [densenet-bc-100-12].
 
 One compiled training step, two minutes each: the profiler has an event for every kernel of the XLA program. In it,
 convolutions and large products for gradients of kernels only start; they run on in a pool, and theirs is the rest of
-the step, under "convolution". With --inference, one answer of the folded network without XLA, as TensorFlow's session
+the step, under "convolution". With --no-xla, a step by TensorFlow's kernels, by operation; several run at once, so that
+their sum is more than the step. With --inference, one answer of the folded network without XLA, as TensorFlow's session
 has optimised it for this processor, at batch 1 and 8.
 """
 
@@ -21,13 +22,16 @@ from benchmarks.race import console, machine, networks, plan_of, save
 
 STEPS = 3
 ANSWERS = 15
+CALLS = "PartitionedCall", "StatefulPartitionedCall", "While", "If"  # which contain the others
 
 
-def profile(network, batch_size):
+def profile(network, batch_size, xla=True):
     """Milliseconds of one step by kind of kernel: `(milliseconds of the step, {kind: (milliseconds, kernels)})`."""
     import tensorflow as tf
 
-    step = TRAIN["keras_densenet, XLA"](types.SimpleNamespace(**plan_of(network)), batch_size, "float32")
+    step = TRAIN["keras_densenet, XLA" if xla else "keras_densenet"](
+        types.SimpleNamespace(**plan_of(network)), batch_size, "float32"
+    )
     step(), step()
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
@@ -37,7 +41,9 @@ def profile(network, batch_size):
         total = (time.perf_counter() - started) / STEPS * 1e3
         tf.profiler.experimental.stop()
         (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
-        found = _by_kind(file.read_bytes())
+        found = (_by_kind if xla else _by_operation)(file.read_bytes())
+    if not xla:
+        return total, found
     found["convolution"] = total - sum(milliseconds for milliseconds, _ in found.values()), found["convolution"][1]
     return total, found
 
@@ -75,10 +81,25 @@ def profile_inference(network, batch_size):
     return statistics.median(seconds) * 1e3, found
 
 
-def _by_kind(data):
+def _planes(data):
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    planes = {plane.name: plane for plane in xplane_pb2.XSpace.FromString(data).planes}
+    return {plane.name: plane for plane in xplane_pb2.XSpace.FromString(data).planes}
+
+
+def _by_operation(data):
+    """Of TensorFlow's kernels: the name of such an event is that of the operation, and its type."""
+    host, found = _planes(data)["/host:CPU"], collections.defaultdict(lambda: [0, 0])
+    for event in (event for line in host.lines for event in line.events):
+        _, colon, kind = host.event_metadata[event.metadata_id].name.partition(":")
+        if colon and kind.isidentifier() and kind not in CALLS:
+            found[kind][0] += event.duration_ps / 1e9 / STEPS
+            found[kind][1] += 1 / STEPS
+    return found
+
+
+def _by_kind(data):
+    planes = _planes(data)
     kinds, found = _kinds(planes["/host:metadata"]), collections.defaultdict(lambda: [0, 0])
     host = planes["/host:CPU"]
     for event in (event for line in host.lines for event in line.events):
@@ -109,10 +130,11 @@ def _kinds(metadata):
     return found
 
 
-def show(network, batch_size, inference=False):
-    """Prints the profile as a table and writes it to `results/profile, <network>.csv`."""
-    total, found = (profile_inference if inference else profile)(network, batch_size)
-    what = "answer" if inference else "training step"
+def show(network, batch_size, mode=""):
+    """Prints the profile as a table and writes it to `results/profile, <mode, network>.csv`."""
+    inference = mode == "inference"
+    total, found = profile_inference(network, batch_size) if inference else profile(network, batch_size, not mode)
+    what = "answer" if inference else f"training step {mode}".strip()
     table = rich.table.Table("kind", "ms", "share", "kernels", title=f"{what}, {network}, batch {batch_size}")
     rows = []
     for kind, (milliseconds, count) in sorted(found.items(), key=lambda item: -item[1][0]):
@@ -126,14 +148,13 @@ def show(network, batch_size, inference=False):
     )
     caption = f"it takes {total:.0f} ms, {total / products:.2f}x of its products and convolutions"
     console.print(table, f"{caption}. {machine()}")
-    save(f"profile, {'inference, ' * inference}{network}, batch {batch_size}", rows)
+    save(f"profile, {mode + ', ' if mode else ''}{network}, batch {batch_size}", rows)
 
 
 if __name__ == "__main__":
-    inference = "--inference" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--inference"]
+    modes = {"--no-xla": "without XLA", "--inference": "inference"}
+    mode = next((modes[argument] for argument in sys.argv if argument in modes), "")
+    sys.argv = [argument for argument in sys.argv if argument not in modes]
     for network, batch_size in networks():
-        if not inference:
-            show(network, batch_size)
-        for size in (1, 8) if inference else ():
-            show(network, size, True)
+        for size in (1, 8) if mode == "inference" else (batch_size,):
+            show(network, size, mode)
