@@ -147,7 +147,7 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     left = {folder.name: {path.name for path in folder.iterdir()} for folder in (tmp_path / "work").iterdir()}
     assert left == {pathlib.Path(page).stem: LEFT.get(pathlib.Path(page).stem, set()) for page in pages}
-    assert "block4 7 16 x (1x1, 3x3 conv) 1024" in done.stdout
+    assert "block4 (7, 7) 16 x (1x1, 3x3 conv) 1024" in done.stdout
     assert "kd.DenseNet(blocks=(" in done.stdout
 
 

@@ -95,13 +95,13 @@ def test_logits_become_what_is_said(kind, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_file_gives_logits_unless_an_activation_is_given(tmp_path):
-    from keras_densenet.serving.formats import _RUN
+    from keras_densenet.serving.formats import _run_litert
 
     model = randomise(network(classifier_activation=None))
     pixels = pixels_for(model)
     for activation, expected in ((None, model(pixels)), ("sigmoid", keras.ops.sigmoid(model(pixels)))):
         path, _ = export_file(model, tmp_path, "litert", activation=activation)
-        np.testing.assert_allclose(_RUN["litert"](path, pixels), expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(_run_litert(path, pixels), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_another_activation_than_the_models_own_and_an_unknown_one_are_refused(tmp_path):
