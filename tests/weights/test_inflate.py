@@ -50,7 +50,7 @@ def assert_exact_inside(found, expected):
     error = np.abs(np.asarray(found) - np.asarray(expected)).reshape(len(found), -1).max(1)
     inside = exact(SIDE)
     assert inside.sum() == 2
-    assert error[inside].max() < 1e-6
+    assert error[inside].max() < 1e-5  # a third and a seventh are rounded
     assert error[[0, -1]].min() > 1e-4
 
 
