@@ -301,14 +301,19 @@ def read_labels(path, network):
     return labels
 
 
-def size_of(text, option="--image-size"):
-    """The size that a text means: an int for "64", a tuple for "48x64" and "16x48x64", None for None."""
+def size_of(text, option="--image-size", dimensions=None):
+    """The size that a text means: an int for "64", a tuple for "48x64" and "16x48x64", None for None.
+
+    Where the dimensions are known, "64" is a tuple, too.
+    """
     if text is None:
         return None
     sides = text.split("x")
     if len(sides) > 3 or not all(side.isdecimal() for side in sides):
         raise ValueError(f"{option} must be like 64, 224x224 or 64x64x64. Received: {text!r}")
-    return int(text) if len(sides) == 1 else tuple(map(int, sides))
+    if len(sides) > 1:
+        return tuple(map(int, sides))
+    return int(text) if dimensions is None else (int(text),) * dimensions
 
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None, **options):

@@ -201,8 +201,8 @@ def describe(
         raise ValueError(f"{network!r} is no run's folder, no .keras file and no model: see keras-densenet models")
     shape = None
     if image_size is not None:
-        size, stem = size_of(image_size), kd.cost(model).stages[0].stage
-        shape = (*((size,) * len(stem.size) if isinstance(size, int) else size), stem.in_channels)
+        stem = kd.cost(model).stages[0].stage
+        shape = (*size_of(image_size, dimensions=len(stem.size)), stem.in_channels)
     seconds = None
     if measure:
         with console.status(f"measuring {batch_size} images, stage by stage"):

@@ -83,8 +83,7 @@ def export(
     if xla:
         console.print("--xla: the GPU image of TensorFlow Serving refuses such models")
     network, run_labels = training.load_model(model)
-    sides = size_of(size, "--size")
-    sides = (sides,) * (len(network.input_shape) - 2) if isinstance(sides, int) else sides
+    sides = size_of(size, "--size", len(network.input_shape) - 2)
     images = None
     if representative is not None:
         images = data.read_images(data.files_of([representative]), models.framing_of(network, sides))

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import keras_densenet as kd
+from keras_densenet.architecture import by
 from keras_densenet.cli.common import app, console
 from keras_densenet.console import Table
 from keras_densenet.family import variant
@@ -42,7 +43,7 @@ def _row(name):
         str(plan.growth_rate),
         str(plan.theta),
         "".join(("B" * plan.bottleneck, "C" * (plan.theta < 1))) or "plain",
-        "x".join(map(str, plan.input_shape)),
+        by(plan.input_shape),
         f"{cost.trainable_parameters:,}",
         f"{cost.macs / 1e6:,.0f} M",
         f"{max(accuracies):.1f} %" if accuracies else "",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
+from keras_densenet.architecture import by
 from keras_densenet.budget import Budget
 from keras_densenet.cli.common import (
     DATA,
@@ -183,7 +184,7 @@ def _source(model, planned, data, image_size, data_dir, table):
     if wrong:
         raise ValueError(
             f"{', '.join(wrong)} cannot be other than in {model}, whose network was found on {name} at "
-            f'{"x".join(map(str, size))}: leave it out, or take "data" out of the file to train on other images'
+            f'{by(size)}: leave it out, or take "data" out of the file to train on other images'
         )
     return {
         "source": described(**{**options, "source": data or name, **table}),

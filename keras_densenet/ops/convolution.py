@@ -19,7 +19,7 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         `(batch, ..., filters)`.
     """
-    if _is_matrix(kernel):
+    if is_matrix(kernel):
         return _unflatten(tf.matmul(_rows(x), tf.squeeze(kernel, _window(kernel))), x)
     if len(x.shape) == 3:  # a signal is an image of one row
         return convolve(x[:, None], kernel[None])[:, 0]
@@ -36,7 +36,7 @@ def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:
     Returns:
         `(batch, ..., channels)`.
     """
-    if _is_matrix(kernel):
+    if is_matrix(kernel):
         return _unflatten(tf.matmul(_rows(upstream), tf.squeeze(kernel, _window(kernel)), transpose_b=True), upstream)
     if len(upstream.shape) == 3:
         return gradient_of_input(kernel[None], upstream[:, None])[:, 0]
@@ -61,7 +61,8 @@ def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Te
     return forms().gradient_of_kernel(x, upstream, window)
 
 
-def _is_matrix(kernel):
+def is_matrix(kernel: Tensor) -> bool:
+    """Whether a kernel sees one pixel, and is a matrix of its channels and filters."""
     return max(kernel.shape[:-2]) == 1
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.ops.convolution import is_matrix
 from keras_densenet.ops.kernels import Kernels
 from keras_densenet.ops.plain import convolution
 from keras_densenet.types import Tensor
@@ -65,9 +66,8 @@ def folded_read(x: Tensor, weights: FoldedWeights) -> tuple[Tensor, FoldedWeight
         >>> y.shape
         TensorShape([2, 8, 8, 6])
     """
-    is_point = all(side == 1 for side in weights.kernel1.shape[:-2])
     known: list[Any] = [None] if tf.executing_eagerly() else [tf.get_static_value(part) for part in weights[:3]]
-    if not is_point or tf.as_dtype(x.dtype).size < 4 or any(part is None for part in known):
+    if not is_matrix(weights.kernel1) or tf.as_dtype(x.dtype).size < 4 or any(part is None for part in known):
         return folded_norm_relu(x, weights.scale, weights.shift), weights
     scale, shift, kernel = (part.astype("float64") for part in known)
     ignored = np.abs(scale) < 1e-30  # whatever the feature is, it is the shift that counts

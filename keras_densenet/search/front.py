@@ -13,7 +13,8 @@ from keras_tuner.engine.trial import TrialStatus
 from scipy.stats import norm
 
 from keras_densenet.search.oracles import BayesianOptimization, GridSearch, RandomSearch
-from keras_densenet.search.report import MEASURED, MINIMISED
+from keras_densenet.search.report import MEASURED, MINIMISED, pareto
+from keras_densenet.training.task import score
 
 CALLS = 15  # of a network that is timed
 MARGIN = 0.1  # of the range of costs, by which the corner lies beyond it, or the costliest point would gain nothing
@@ -75,7 +76,7 @@ class ParetoOptimization(BayesianOptimization):
 
     def _scores(self, trials):
         """Scores of which higher ones are better."""
-        return (1 if self.objective.direction == "max" else -1) * np.array([trial.score for trial in trials])
+        return np.array([score(self.objective.name, trial.score) for trial in trials])
 
     def _costs(self, done, others=()):
         """Logarithms of the costs of trials, and of other points."""
@@ -119,16 +120,6 @@ def _process(process, inputs):
     """A Gaussian process that learns of each input how much it matters: of many nothing depends."""
     kernel = sklearn.gaussian_process.kernels.Matern(np.ones(inputs), (0.1, 100), nu=2.5)
     return process.set_params(kernel=kernel, n_restarts_optimizer=0)
-
-
-def pareto(costs, scores):
-    """Indices of the points than which no other is at least as good and at most as costly, the cheapest first."""
-    found, best = [], -np.inf
-    for index in np.lexsort((-np.asarray(scores), costs)):
-        if scores[index] > best:
-            best = scores[index]
-            found.append(index)
-    return found
 
 
 def staircase(costs, scores, corner):

@@ -11,6 +11,7 @@ from keras_tuner.engine.trial import TrialStatus
 
 from keras_densenet.architecture import check_count
 from keras_densenet.search.oracles import Budgeted
+from keras_densenet.training.task import score
 
 
 class ASHA(Budgeted, keras_tuner.Oracle):
@@ -89,9 +90,8 @@ class ASHA(Budgeted, keras_tuner.Oracle):
 
     def _ranked(self, trials):
         """Those that did not fail, the best first."""
-        sign = -1 if self.objective.direction == "max" else 1
         done = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
-        return sorted(done, key=lambda trial: sign * trial.score)
+        return sorted(done, key=lambda trial: -score(self.objective.name, trial.score))
 
     def _at(self, rung, former):
         """The point of a trial on another rung, with what says where its run lies."""

@@ -64,11 +64,17 @@ def front(rows, name, objective="val_accuracy"):
         name: of the cost, one of `COSTS`.
         objective: what was searched for.
     """
+    scores = [score(objective, row[objective]) for row in rows]
+    return [rows[index] for index in pareto([row[name] for row in rows], scores)]
+
+
+def pareto(costs, scores):
+    """Indices of the points than which no other is at least as good and at most as costly, the cheapest first."""
     found, best = [], -math.inf
-    for candidate in sorted(rows, key=lambda row: (row[name], -score(objective, row[objective]))):
-        if score(objective, candidate[objective]) > best:
-            best = score(objective, candidate[objective])
-            found.append(candidate)
+    for index in sorted(range(len(costs)), key=lambda index: (costs[index], -scores[index])):
+        if scores[index] > best:
+            best = scores[index]
+            found.append(index)
     return found
 
 

@@ -177,6 +177,18 @@ def assert_whole(folder):
     assert oracle["run_times"] == dict.fromkeys(oracle["start_order"], 1)
 
 
+def kill_at_random(cluster, roles, kills, moments, pause, **options):
+    """Kills one of the processes, again and again, so many seconds after it began, and starts it anew."""
+    for number in range(kills):
+        time.sleep(moments.uniform(*pause))
+        victim = moments.choice(["chief", "one", "two"])
+        assert roles["chief"].is_alive(), number
+        roles[victim].kill()
+        roles[victim].join(10)
+        assert roles[victim].exitcode == -signal.SIGKILL
+        roles[victim] = cluster(victim, **options)
+
+
 @pytest.mark.parametrize("algorithm", ["random", "grid", "asha"])
 def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none_twice(algorithm, cluster):
     kills = int(os.environ.get("KILLS", 4))
@@ -184,14 +196,7 @@ def test_chief_and_workers_killed_at_random_moments_lose_no_trial_and_count_none
     options = {"algorithm": algorithm, "seconds": 0.7 if algorithm == "asha" else 0.25}  # which has fewer steps
     roles = {name: cluster(name, **options) for name in ("chief", "one", "two")}
     wait_for(cluster.folder / ("trial_0000" if algorithm == "asha" else "trial_0"))
-    for number in range(kills):
-        time.sleep(moments.uniform(0, 1))
-        victim = moments.choice(["chief", "one", "two"])
-        assert roles["chief"].is_alive(), number
-        roles[victim].kill()
-        roles[victim].join(10)
-        assert roles[victim].exitcode == -signal.SIGKILL
-        roles[victim] = cluster(victim, **options)
+    kill_at_random(cluster, roles, kills, moments, (0, 1), **options)
     assert wait(*roles.values()) == [0, 0, 0]
     assert_whole(cluster.folder)
 

@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import random
-import signal
-import time
 
 import keras
 import pytest
@@ -16,7 +14,7 @@ from keras_densenet import training
 from keras_densenet.search import DenseNetHyperModel, search
 from keras_densenet.search.results import Results
 from keras_densenet.search.worker import TOKEN
-from tests.search.test_cluster import cluster, wait, wait_for  # noqa: F401, a fixture
+from tests.search.test_cluster import cluster, kill_at_random, wait, wait_for  # noqa: F401, a fixture
 from tests.search.test_search import BUDGET, DATA, SPACE
 from tests.training.processes import stripes
 
@@ -62,14 +60,7 @@ def test_killed_at_random_moments_no_network_is_lost_or_counted_twice_and_its_ep
     kills, moments = int(os.environ.get("KILLS", 2)), random.Random(int(os.environ.get("SEED", 0)))
     roles = {name: cluster(name, target=train) for name in ("chief", "one", "two")}
     wait_for(cluster.folder / "trial_0000")
-    for number in range(kills):
-        time.sleep(moments.uniform(1, 5))
-        victim = moments.choice(["chief", "one", "two"])
-        assert roles["chief"].is_alive(), number
-        roles[victim].kill()
-        roles[victim].join(10)
-        assert roles[victim].exitcode == -signal.SIGKILL
-        roles[victim] = cluster(victim, target=train)
+    kill_at_random(cluster, roles, kills, moments, (1, 5), target=train)
     assert wait(*roles.values(), seconds=900) == [0, 0, 0]
     oracle = json.loads((cluster.folder / "oracle.json").read_text())
     assert sorted(oracle["end_order"]) == sorted(oracle["start_order"])
