@@ -18,6 +18,11 @@ HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-
 SIZES = (1, 8, 32)
 TASKS = {"train": "training", "infer": "inference"}
 RACES = "train step", "inference"
+ON_A_GPU = {
+    "training, 128 images of 224x224": ("train, densenet121", 128),
+    "training, 2 volumes of 96x96x96": ("train, densenet121-96x96x96x1", 2),
+    "inference, 128 images of 224x224": ("infer, densenet121", 128),
+}
 OURS = "keras_densenet, XLA"
 
 
@@ -119,16 +124,16 @@ def intel():
 
 
 def gpu():
-    """A training step and inference on a GPU."""
-    yield from _head("", "contestant", "time", "peak on the GPU", "first call")
-    about, card = None, None
-    for what in ("train", "train without Triton", "infer"):
-        about, rows = read(f"gpu, {what}, densenet121, batch 128, mixed_bfloat16")
-        card = rows[0]["card"]
+    """A training step of images and of volumes, and inference, on a GPU."""
+    yield from _head("mixed_bfloat16", "contestant", "time", "peak on the GPU", "first call")
+    abouts = {}
+    for title, (what, batch) in ON_A_GPU.items():
+        about, rows = read(f"gpu, {what}, batch {batch}, mixed_bfloat16")
+        abouts[f"{rows[0]['card']}. {about}"] = None
         for row in rows:
             figures = f"{row['seconds'] * 1e3:.1f} ms", f"{row['peak_gpu'] / 1e6:,.0f} MB", f"{row['first_call']:.0f} s"
-            yield _line(what if row is rows[0] else "", row["name"], *figures)
-    yield f"\nDenseNet-121, 128 images of 224x224, mixed_bfloat16, {card}. {about}."
+            yield _line(title if row is rows[0] else "", row["name"], *figures)
+    yield f"\n{'; '.join(abouts)}."
 
 
 def growth():

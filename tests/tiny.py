@@ -1,6 +1,7 @@
 """Networks small enough to compile and run in tests."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def network(kind="BC", stem="cifar", **others):
 def run_fresh(script, *args):
     """Runs Python source in a process of its own; raises with its output if it fails."""
     command = [sys.executable, "-c", script, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}  # on a GPU, float32 is compared as such
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

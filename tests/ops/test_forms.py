@@ -34,7 +34,13 @@ def traced(function=lambda: None, **options):
     return set(seen)
 
 
-def test_it_is_xla_where_something_around_is_compiled_and_the_kernels_elsewhere():
+@pytest.fixture
+def on_a_cpu():
+    with tf.device("CPU:0"):  # of a machine that may have a GPU
+        yield
+
+
+def test_it_is_xla_where_something_around_is_compiled_and_the_kernels_elsewhere(on_a_cpu):
     assert target() == CPU
     assert traced() == {CPU}
     assert traced(jit_compile=True) == {XLA_ON_CPU}
@@ -69,7 +75,7 @@ def test_without_a_scope_it_is_a_gpu_where_tensorflow_may_use_one(monkeypatch):
         assert traced(jit_compile=True) == {XLA_ON_CPU}
 
 
-def test_what_is_asked_for_counts_until_it_ends_also_where_it_fails():
+def test_what_is_asked_for_counts_until_it_ends_also_where_it_fails(on_a_cpu):
     def fail():
         with compiled_for(XLA_ON_GPU):
             assert traced() == {XLA_ON_GPU}

@@ -26,7 +26,8 @@ def graph_of(layer, dtype="float32"):
         upstream = tf.identity(tf.ones_like(features), name="upstream")
         return tape.gradient(features, [v.value for v in layer.trainable_variables], upstream)
 
-    return step.get_concrete_function(images).graph
+    with tf.device("CPU:0"):  # of a machine that may have a GPU
+        return step.get_concrete_function(images).graph
 
 
 def operations(layer, dtype="float32"):
