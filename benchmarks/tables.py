@@ -28,20 +28,21 @@ OURS = "keras_densenet, XLA"
 
 def machines():
     """Speed and memory against the faster mode of ordinary Keras, on every machine that there are figures of."""
-    found = [read(path.stem) for task in RACES for path in RESULTS.glob(f"{task}, *.csv")]
+    found = [read(path.stem) for task in (*RACES, "gpu") for path in RESULTS.glob(f"{task}, *.csv")]
     found.sort(key=lambda one: (one[1][0]["task"] == "infer", one[1][0]["network"], one[1][0]["batch"]))
     yield from _head("machine", "", "keras_densenet", "ordinary Keras", "time", "memory")
     for about, rows in sorted(found, key=lambda one: one[0].split(";")[0], reverse=True):
         date, machine = about.split(";")[0].split(", ", 1)
+        memory = "peak_gpu" if rows[0].get("card") else "buffers"
         what = f"{TASKS[rows[0]['task']]}, {rows[0]['network']}, batch {rows[0]['batch']:.0f}"
         sides = [[row for row in rows if row["name"].startswith(name)] for name in ("keras_densenet", "ordinary Keras")]
         times = [min(row["seconds"] for row in side) for side in sides]
         cells, ratios = [f"{time:.3f} s" for time in times], [f"{times[0] / times[1]:.2f}x", ""]
         if rows[0]["task"] == "train":
-            buffers = [min(row["buffers"] for row in side if row["buffers"]) for side in sides]
-            cells = [f"{cell}, {size / 1e6:,.0f} MB" for cell, size in zip(cells, buffers, strict=True)]
-            ratios[1] = f"{buffers[0] / buffers[1]:.2f}x"
-        yield _line(f"{machine} ({date})", what, *cells, *ratios)
+            sizes = [min(row[memory] for row in side if row[memory]) for side in sides]
+            cells = [f"{cell}, {size / 1e6:,.0f} MB" for cell, size in zip(cells, sizes, strict=True)]
+            ratios[1] = f"{sizes[0] / sizes[1]:.2f}x"
+        yield _line(f"{rows[0].get('card', machine)} ({date})", what, *cells, *ratios)
 
 
 def train_step():
