@@ -14,6 +14,7 @@ import keras_densenet as kd
 import keras_densenet_launch
 from keras_densenet import data as data_sets
 from keras_densenet import models, training
+from keras_densenet.architecture import sides
 from keras_densenet.backend import check_backend
 from keras_densenet.console import Console
 from keras_densenet.names import some
@@ -264,7 +265,7 @@ def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir
     Returns:
         The data set's name, and `Splits`.
     """
-    from keras_densenet.data.sources import described, name_of
+    from keras_densenet.data.sources import described, name_of, options_of
 
     record = training.load_record(model)
     run = record.get("arguments", {})
@@ -272,7 +273,7 @@ def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir
     if known is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
     seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    known = described(**(known if isinstance(known, dict) else {"source": known}) | (table or {}))
+    known = described(**options_of(known) | (table or {}))
     splits = load_splits(known, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
     name = name_of(known)
     if splits.train.labels.ndim == 2 and (record or getattr(network, "labels", None)) and splits.labels != labels:
@@ -308,12 +309,11 @@ def size_of(text, option="--image-size", dimensions=None):
     """
     if text is None:
         return None
-    sides = text.split("x")
-    if len(sides) > 3 or not all(side.isdecimal() for side in sides):
+    found = text.split("x")
+    if len(found) > 3 or not all(side.isdecimal() for side in found):
         raise ValueError(f"{option} must be like 64, 224x224 or 64x64x64. Received: {text!r}")
-    if len(sides) > 1:
-        return tuple(map(int, sides))
-    return int(text) if dimensions is None else (int(text),) * dimensions
+    size = int(text) if len(found) == 1 else tuple(map(int, found))
+    return size if dimensions is None else sides(size, dimensions)
 
 
 def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None, **options):
