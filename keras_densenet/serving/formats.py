@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.models.flat import with_temperature
+from keras_densenet.models.flat import activated, with_temperature
 from keras_densenet.serving.agreement import NARROW, check_precision
 from keras_densenet.serving.card import write_card
 from keras_densenet.serving.check import check_saved_model
 from keras_densenet.serving.configs import write_openvino_config
 from keras_densenet.serving.export import check_version, new_version, new_versions, write_labels
-from keras_densenet.serving.graph import Served, activated, inference_form, prepared
+from keras_densenet.serving.graph import Served, inference_form, prepared
 from keras_densenet.serving.runtimes import EXPORTERS, FILES, HINTS, RUNTIMES, exporter, write_file
 from keras_densenet.serving.warmup import write_checks
 from keras_densenet.types import Array, Mode, Path
