@@ -10,18 +10,15 @@ import typer
 from keras_densenet import training
 from keras_densenet.architecture import by, sides
 from keras_densenet.budget import Budget
-from keras_densenet.cli.common import (
+from keras_densenet.cli.common import command, console, filled, run_training
+from keras_densenet.cli.loading import (
     DATA,
     DataDir,
     Dimensions,
     ImageSize,
     Interpolation,
     SkipBad,
-    command,
-    console,
-    filled,
     load_splits,
-    run_training,
     size_of,
     table_options,
 )
