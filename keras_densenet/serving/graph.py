@@ -25,6 +25,8 @@ from keras_densenet.ops import wide
 from keras_densenet.serving.agreement import check_precision
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
 
+PIXELS = 50_000_000  # of an image file
+
 
 class Served:
     """A classifier between raw pixels and labels.
@@ -38,11 +40,11 @@ class Served:
         levels: names of pyramid features that the signature `features` gives.
         size: `(height, width)` that encoded images are resized to; of volumes and signals, that of requests for warming
             up. Default: the model's.
-        max_pixels: encoded images of more are refused.
         folded: whether to compute the inference form that `fold` makes.
         activation: "softmax" or "sigmoid", for a model that ends in logits.
-        xla: whether the network must be compiled by XLA.
         precision: what the folded network computes in; None is float32, or float64 where that is its own.
+        max_pixels: encoded images of more are refused.
+        xla: whether the network must be compiled by XLA.
         numbers: whether the answers are numbers alone, for a runtime without strings: `index` and `top_indices` instead
             of `label` and `top_labels`, 0 and 1 instead of false and true.
 
@@ -68,11 +70,12 @@ class Served:
         top_k,
         levels,
         size,
-        max_pixels,
         folded,
         activation,
-        xla,
-        precision,
+        *,
+        precision=None,
+        max_pixels=PIXELS,
+        xla=False,
         numbers=False,
     ):
         model = prepared(model, preprocessing, size)
