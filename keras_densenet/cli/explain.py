@@ -110,7 +110,10 @@ def _overlaid(path, cam, framing):
     import tensorflow as tf
     from PIL import Image
 
-    photo = Image.fromarray(data.read_images([path], data.Framing(None, 3))[0].astype("uint8"))
+    from keras_densenet.explain.seen import stretched
+
+    photo = data.read_images([path], data.Framing(None, 3))[0]
+    photo = Image.fromarray((photo if 0 <= photo.min() <= photo.max() <= 255 else stretched(photo)).astype("uint8"))
     box = framing.box(photo.height, photo.width)
     scale = max(1, _SEEN // min(photo.size)) if min(photo.size) < _SEEN else min(1, _LARGEST / max(photo.size))
     shape = [max(1, round(side * scale)) for side in photo.size]
