@@ -118,7 +118,10 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
     if bar.began:
         told = f"{accuracy} after {state['training_seconds']:.0f} s of training; {files}"
     else:
-        told = f"the run has ended before, nothing is left to train (--epochs gives it more): {accuracy}; {files}"
+        progress = _progress(out)
+        is_whole = progress is None or progress.epoch == recipe.epochs
+        more = "--epochs gives it more" if is_whole else f"its --patience ended it after epoch {progress.epoch}"
+        told = f"the run has ended before, nothing is left to train ({more}): {accuracy}; {files}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     return state
 
@@ -131,10 +134,14 @@ def _judged(figures):
     return f"{name} {told(name, figures[name])}"
 
 
-def _saved(out):
+def _progress(out):
     from keras_densenet.training.folder import RunFolder
 
-    progress = RunFolder(out, writes=False).read_progress()
+    return RunFolder(out, writes=False).read_progress()
+
+
+def _saved(out):
+    progress = _progress(out)
     if not progress:
         return "nothing is saved yet"
     steps = f" and {_counted(progress.step, 'step')} of the next" if progress.step else ""
