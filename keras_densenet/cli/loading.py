@@ -105,7 +105,7 @@ def load_both(model, source=None, skip_bad=False, data_dir=None, table=None):
     Returns:
         What `load_network` gives, the data set's name, and `Splits`.
     """
-    from keras_densenet.data.sources import described, name_of, options_of
+    from keras_densenet.data.sources import described, name_of
 
     network, labels = load_network(model)
     record = training.load_record(model)
@@ -113,7 +113,7 @@ def load_both(model, source=None, skip_bad=False, data_dir=None, table=None):
     known = run.get("data") if source is None else source
     if known is None:
         raise ValueError("--data must be given for a model without a run.json beside it")
-    known = described(**options_of(known) | (table or {}))
+    known = described(known, **(table or {}))
     framing = dataclasses.asdict(models.framing_of(network))
     framing |= {"image_size": framing.pop("size"), "seed": run.get("recipe", {}).get("seed", 0)}  # of the split
     splits, name = load_splits(known, skip_bad=skip_bad, data_dir=data_dir, **framing), name_of(known)

@@ -183,7 +183,7 @@ def _source(model, planned, data, image_size, data_dir, table):
             f'{by(size)}: leave it out, or take "data" out of the file to train on other images'
         )
     return {
-        "source": described(**{**options, "source": data or name, **table}),
+        "source": described({**options, "source": data or name}, **table),
         "image_size": size,
         "channels": channels,
         "data_dir": data_dir or planned["data_dir"],

@@ -21,15 +21,16 @@ from keras_densenet.types import Path, Size
 DIGITS, FASHION_MNIST = BUILT_IN = "digits", "fashion_mnist"  # whatever folders of these names there are
 
 
-def described(source: Path, **options: Any) -> str | dict[str, Any]:
+def described(source: Path | Mapping[str, Any], **options: Any) -> str | dict[str, Any]:
     """What `load` knows a data set by, for JSON: its name, or a dict of "source" and those options that are given."""
-    given = {name: value for name, value in options.items() if value not in (None, {})}
+    said = [*options_of(source).items(), *options.items()]
+    given = {name: value for name, value in said if value not in (None, {})}
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
-    return {"source": os.fspath(source), **given} if given else os.fspath(source)
+    return given if len(given) > 1 else given["source"]
 
 
 def options_of(source: Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `described` for what `load` takes."""
+    """What a data set's name or dict says, as a dict."""
     return {**source} if isinstance(source, Mapping) else {"source": source}
 
 
@@ -109,9 +110,8 @@ def load(
         >>> splits.labels, splits.train.images.shape[1:]
         (['cat', 'dog'], (16, 16, 3))
     """
-    known = options_of(source)
-    name, images = os.fspath(known["source"]), images or known.get("images")
-    uncertain, columns = uncertain or known.get("uncertain"), columns or known.get("columns")
+    of_table = options_of(described(source, images=images, uncertain=uncertain, columns=columns))
+    name = of_table.pop("source")
     size = image_size if image_size is None or isinstance(image_size, int) else tuple(map(int, image_size))
     if size is not None and min(np.atleast_1d(size)) < 1:
         raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
@@ -126,8 +126,8 @@ def load(
     options |= framing
     folder = pathlib.Path(name).expanduser()
     is_table = folder.suffix.lower() in TABLES and not folder.is_dir()
-    of_table = {"images": images, "uncertain": uncertain, "columns": columns}
-    for option in (option for option, value in of_table.items() if value and not is_table):
+    if of_table and not is_table:
+        option = next(iter(of_table))
         raise ValueError(f"{option} must be left out of what is no table ({', '.join(TABLES)}). Received: {name!r}")
     if data_dir is not None and (is_table or name == DIGITS or (name != FASHION_MNIST and folder.is_dir())):
         raise ValueError(
@@ -135,7 +135,7 @@ def load(
             f"Received: data_dir={str(data_dir)!r}"
         )
     if is_table:
-        return splits_of(list_table(folder, images, uncertain, columns), **options, dimensions=wanted)
+        return splits_of(list_table(folder, **of_table), **options, dimensions=wanted)
     if folder.is_dir() and name not in BUILT_IN:
         return splits_of(list_folder(folder), **options, dimensions=wanted)
     if wanted not in (None, 2):

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import csv
 import dataclasses
 import json
 import math
@@ -15,7 +14,7 @@ import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import changes, locked, sweep, written_beside
+from keras_densenet.files import changes, locked, sweep, write_table, written_beside
 from keras_densenet.models import DenseNetModel  # noqa: F401, which checkpoints name, as they do the classes of
 from keras_densenet.training import losses, optimizer  # noqa: F401
 from keras_densenet.training.curves import draw_curves
@@ -158,7 +157,7 @@ class RunFolder:
                 archive.writestr(_PROGRESS, json.dumps(state))
 
         if history := state["history"]:
-            self._write("history.csv", lambda path: _write_csv(path, history))
+            write_table(self.path / "history.csv", history)
         self._write("checkpoint.keras", write)
 
     def read_progress(self):
@@ -224,10 +223,3 @@ def read_json(path):
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
-
-
-def _write_csv(path, rows):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[-1])
-        writer.writeheader()
-        writer.writerows(rows)

@@ -124,8 +124,8 @@ def train(
     }
     counts = {name: len(getattr(splits, name).labels) for name in ("train", "validation", "test")}
     images = {**counts, "shape": splits.train.images.shape[1:]}
-    if held_out := getattr(splits, "held_out", None):
-        images["held_out"] = held_out
+    if splits.held_out:
+        images["held_out"] = splits.held_out
     arguments, images = json.loads(json.dumps([arguments, images]))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
         devices = {"replicas": strategy.num_replicas_in_sync, "xla": xla}
@@ -235,7 +235,7 @@ def _stream(splits, recipe, strategy, progress):
             recipe.variation(),
             shard,
             classes=len(splits.labels),
-            **({"balanced": True} if recipe.sampling == "balanced" else {}),
+            balanced=recipe.sampling == "balanced",
         )[0]
 
     return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)
