@@ -4,8 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_densenet.data import read_images
-from keras_densenet.serving.samples import sample_files
+from keras_densenet.serving.samples import random_pixels, samples_for
 
 PRECISIONS = ("bfloat16", "float16", "float32")
 NARROW = PRECISIONS[:2]
@@ -65,10 +64,8 @@ def measured(served: Any, images: Any = None) -> Agreement:
     """
     if images is not None:
         batches = [images[start : start + 32] for start in range(0, len(images), 32)]
-    elif "image_bytes" in served.signatures:
-        batches = [read_images([file], served.framing) for file in sample_files(served.size, served.max_pixels)]
     else:
-        batches = [np.random.default_rng(0).integers(0, 256, (9, *served.size, served.model.input_shape[-1]))]
+        batches = samples_for(served)[1] or [random_pixels(served, 9)]
     serve, answers = served.signatures["serving_default"], served.answers_of_keras
     batches = [np.asarray(batch, "float32") for batch in batches]
     found = np.concatenate([serve(batch)["probabilities"] for batch in batches])
