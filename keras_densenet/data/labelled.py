@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_densenet.architecture import by, sides
+from keras_densenet.architecture import by, image_words, sides
 from keras_densenet.data.arrays import SHAPES, fits
 from keras_densenet.data.check import Report, checked, look_at_all
 from keras_densenet.data.images import Pictures
@@ -126,9 +126,9 @@ def _common_size(sizes, dimensions, source):
         return min(sizes)
     if dimensions == 2 or not sizes:
         return SIZE if dimensions == 2 else (1,) * dimensions
-    what, sizes = ("signals", "volumes")[dimensions == 3], sorted(sizes)
+    what, sizes = image_words(dimensions)[0], sorted(sizes)
     raise ValueError(
-        f"{source} has {what} of {len(sizes)} sizes, from {by(sizes[0])} to {by(sizes[-1])}: give one that all "
+        f"{source} has {what}s of {len(sizes)} sizes, from {by(sizes[0])} to {by(sizes[-1])}: give one that all "
         f"get, such as --image-size {by(sizes[0])} (image_size={sizes[0]})"
     )
 
