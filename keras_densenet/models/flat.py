@@ -82,6 +82,15 @@ def ending(network):
     return _ending(network.outputs[0])
 
 
+def logits_of(network):
+    """What `ending` finds, and whether it is "softmax" or "sigmoid"; ValueError for a network that ends in neither."""
+    scores, activation = ending(network)
+    kind = None if activation is None else activation_name(activation)
+    if kind not in ("softmax", "sigmoid"):
+        raise ValueError(f"The model must end in softmax or sigmoid. Received: {network.name!r}, which ends in {kind}")
+    return scores, activation, kind
+
+
 def activation_name(activation):
     """The name of what `ending` found: a function, a layer or an operation."""
     activation = getattr(activation, "activation", activation)
