@@ -94,16 +94,13 @@ def export(
         "folded": fold,
         "activation": activation,
         "representative": images,
+        "labels": read_labels(labels, network) if labels else None if format == "litert" else run_labels,
+        "top_k": top_k,
+        "levels": [level for level in levels.split(",") if level],
+        "size": sides,
+        "precision": precision,
+        "facts": _facts(training.model_file(model)),
     }
-    if format != "litert":
-        options |= {
-            "labels": read_labels(labels, network) if labels else run_labels,
-            "top_k": top_k,
-            "levels": [level for level in levels.split(",") if level],
-            "size": sides,
-            "precision": precision,
-            "facts": _facts(training.model_file(model)),
-        }
     if format != "saved_model":
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(network, out, format, **options)
