@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from keras_densenet.types import InputShape
@@ -190,6 +190,11 @@ class Architecture:
 def by(sizes):
     """Sizes as they are written: "7x7"."""
     return "x".join(map(str, sizes))
+
+
+def sides(size, dimensions=2):
+    """A size for each dimension, a tuple; one number stands for all of them."""
+    return tuple(size) if isinstance(size, Iterable) else (size,) * dimensions
 
 
 def image_words(rank):

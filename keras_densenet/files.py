@@ -105,6 +105,12 @@ def write_csv(path, rows):
         csv.writer(file).writerows(rows)
 
 
+def write_table(path, rows):
+    """Writes dicts as CSV, under all names in the order in which they come."""
+    names = [*dict.fromkeys(name for row in rows for name in row)]
+    write_csv(path, [names, *([row.get(name) for name in names] for row in rows)])
+
+
 def changes(before, now):
     """What differs between two nested dicts that came from files, for people: "seed 1, now 2"; "" if nothing does."""
     before, now = _flat(before), _flat(now)

@@ -10,10 +10,8 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str]
 Shape = tuple[int | None, ...]
 """Of a tensor, with the batch in front; None is unknown."""
-ImageShape = tuple[int | None, int | None, int]
-"""`(height, width, channels)`; None is any."""
 InputShape = tuple[int | None, ...]
-"""Of an image as above, of a signal `(length, channels)` or of a volume `(depth, height, width, channels)`."""
+"""Of a signal `(length, channels)`, of an image `(height, width, channels)`, of a volume with its depth before."""
 Size = int | Sequence[int]
 """Of an image in pixels: its side, or `(height, width)`."""
 Mode = str | Mapping[str, Any]

@@ -7,17 +7,9 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import (
-    DataDir,
-    Model,
-    SkipBad,
-    command,
-    console,
-    load_network,
-    load_splits_of,
-    table_options,
-)
+from keras_densenet.cli.common import command, console
 from keras_densenet.cli.evaluate import show_labels
+from keras_densenet.cli.loading import DataDir, Model, SkipBad, load_both, table_options
 from keras_densenet.console import track
 
 
@@ -46,8 +38,7 @@ def calibrate(
 
     Example: keras-densenet calibrate runs/xrays --thresholds sensitivity=0.9
     """
-    network, labels = load_network(model)
-    data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir, table)
+    network, labels, data, splits = load_both(model, data, skip_bad, data_dir, table)
     watched = functools.partial(track, what="asking", console=console)
     found = training.calibrate(network, splits.validation, thresholds, labels, batch_size, watched)
     file = training.model_file(model)

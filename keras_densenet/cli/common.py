@@ -1,10 +1,9 @@
-"""What the commands share: the application, the console, arguments, and how a run's progress is told."""
+"""What the commands share: the application, the console, further options, and how a run's progress is told."""
 
 import functools
 import importlib.util
 import inspect
 import os
-import pathlib
 from typing import Annotated
 
 import typer
@@ -12,11 +11,9 @@ import typer.core
 
 import keras_densenet as kd
 import keras_densenet_launch
-from keras_densenet import data as data_sets
-from keras_densenet import models, training
+from keras_densenet import training
 from keras_densenet.backend import check_backend
 from keras_densenet.console import Console
-from keras_densenet.names import some
 from keras_densenet.programs import keep_programs
 
 app = typer.Typer(
@@ -60,69 +57,6 @@ def start_tensorflow():
 
 
 command = functools.partial(app.command, cls=WithTensorFlow)
-
-Model = Annotated[pathlib.Path, typer.Argument(help="A run's folder, or a .keras file.")]
-DATA = (
-    "digits, fashion_mnist, an image-classification name of TensorFlow Datasets such as cifar10, a folder with the "
-    "images (or signals, or volumes) of each class in a subfolder (below train, val and test, if there are such), or a "
-    "table (.csv, .tsv) of paths with a class, or a column of 1 and 0 for each label."
-)
-Data = Annotated[str, typer.Option(help=DATA)]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        help="What all images get: 64, HEIGHTxWIDTH or, of volumes, DEPTHxHEIGHTxWIDTH. Default: their own if they "
-        "agree, else 224."
-    ),
-]
-Dimensions = Annotated[
-    int | None,
-    typer.Option(
-        help="1 of signals, 2 of images, 3 of volumes; what arrays do not say by themselves.",
-        show_default="those of --image-size, or the files'",
-    ),
-]
-Interpolation = Annotated[
-    str | None,
-    typer.Option(
-        help="How images of other sizes get theirs: bilinear, bicubic or, of signals and volumes, none: cut at the "
-        "centre or filled up with zeros.",
-        show_default="bilinear",
-    ),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without images and classes that cannot be used.")]
-DataDir = Annotated[
-    pathlib.Path | None,
-    typer.Option(help="Folder of Fashion-MNIST's IDX files, or where TensorFlow Datasets keeps its data."),
-]
-
-
-def _of_table(text):
-    return typer.Option(help=text, rich_help_panel="Data in a table")
-
-
-TABLE = {
-    "images": Annotated[pathlib.Path | None, _of_table("Folder that its paths are in. Default: the table's.")],
-    "uncertain": Annotated[
-        str | None, _of_table("What -1 means: ignore (unknown, the default), positive or negative.")
-    ],
-    "column": Annotated[
-        list[str] | None,
-        _of_table("What a column is, if its name does not say: path=NAME, label=NAME,NAME, split=NAME or group=NAME."),
-    ],
-}
-
-
-def table_options(command):
-    """Gives a command the options of a table; `table` gets what is given, as options of `data.load`."""
-    return gathered(command, "table", TABLE, _table)
-
-
-def _table(given):
-    columns = given.pop("column", ())
-    if wrong := [text for text in columns if "=" not in text]:
-        raise ValueError(f"--column must be path, label, split or group, = and a name. Received: {wrong[0]!r}")
-    return given | ({"columns": dict(text.split("=", 1) for text in columns)} if columns else {})
 
 
 def gathered(command, name, options, settled=lambda given: given):
@@ -184,7 +118,10 @@ def run_training(network, name, splits, recipe, out, strategy=None, tensorboard=
     if bar.began:
         told = f"{accuracy} after {state['training_seconds']:.0f} s of training; {files}"
     else:
-        told = f"the run has ended before, nothing is left to train (--epochs gives it more): {accuracy}; {files}"
+        progress = _progress(out)
+        is_whole = progress is None or progress.epoch == recipe.epochs
+        more = "--epochs gives it more" if is_whole else f"its --patience ended it after epoch {progress.epoch}"
+        told = f"the run has ended before, nothing is left to train ({more}): {accuracy}; {files}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     return state
 
@@ -197,10 +134,14 @@ def _judged(figures):
     return f"{name} {told(name, figures[name])}"
 
 
-def _saved(out):
+def _progress(out):
     from keras_densenet.training.folder import RunFolder
 
-    progress = RunFolder(out, writes=False).read_progress()
+    return RunFolder(out, writes=False).read_progress()
+
+
+def _saved(out):
+    progress = _progress(out)
     if not progress:
         return "nothing is saved yet"
     steps = f" and {_counted(progress.step, 'step')} of the next" if progress.step else ""
@@ -232,101 +173,3 @@ def _tensorboard(folder):
     import keras
 
     return keras.callbacks.TensorBoard(folder, write_graph=False)
-
-
-def load_network(path):
-    """`training.load_model`, with a word about a network that gets pixels without being known to take them."""
-    from keras_densenet.models.flat import takes_pixels
-
-    network, labels = training.load_model(path)
-    if not takes_pixels(network):
-        Console(stderr=True).print(
-            f"{path}: nothing in front of this network turns pixels into what its weights were trained on, and it does "
-            "not say what that is. It gets pixels in 0..255 as they are; build it behind with_preprocessing(), or set "
-            "model.preprocessing before it is saved"
-        )
-    return network, labels
-
-
-def load_splits_of(model, network, labels, source=None, skip_bad=False, data_dir=None, table=None):
-    """Loads a data set for a trained network, as files become its input, and makes sure that the classes are its own.
-
-    Of many labels, those that both have are enough.
-
-    Args:
-        model: the path of the network.
-        network: what `load_model` gave for it.
-        labels: the same.
-        source: a data set. Default: what the run trained on.
-        skip_bad, data_dir: as for `load_splits`.
-        table: what `table_options` gathers; of what the run trained on it changes what is given.
-
-    Returns:
-        The data set's name, and `Splits`.
-    """
-    from keras_densenet.data.sources import described, name_of
-
-    record = training.load_record(model)
-    run = record.get("arguments", {})
-    known = run.get("data") if source is None else source
-    if known is None:
-        raise ValueError("--data must be given for a model without a run.json beside it")
-    seed = run.get("recipe", {}).get("seed", 0)  # of the split
-    known = described(**(known if isinstance(known, dict) else {"source": known}) | (table or {}))
-    splits = load_splits(known, skip_bad=skip_bad, data_dir=data_dir, seed=seed, framing=models.framing_of(network))
-    name = name_of(known)
-    if splits.train.labels.ndim == 2 and (record or getattr(network, "labels", None)) and splits.labels != labels:
-        return name, _arranged(splits, name, labels)
-    if record and splits.labels != labels:
-        raise ValueError(f"The network's classes are {some(labels)}. Received: images of {some(splits.labels)}")
-    return name, splits
-
-
-def _arranged(splits, source, labels):
-    """`Splits` of many labels with the network's own, where some are in both; says which the network does not know."""
-    from keras_densenet.training.evaluation import arranged
-
-    parts = {part: getattr(splits, part) for part in ("train", "validation", "test")}
-    parts = {part: arranged(split, splits.labels, labels) for part, split in parts.items()}
-    if unknown := [label for label in splits.labels if label not in labels]:
-        console.print(f"{source}: the network knows nothing of {some(unknown)}")
-    return splits._replace(**parts, labels=labels)
-
-
-def read_labels(path, network):
-    """The names of a network's classes in a file, one a line."""
-    labels, count = path.read_text(encoding="utf-8").splitlines(), network.output_shape[-1]
-    if len(labels) != count:
-        raise ValueError(f"{str(path)!r} must name {count} classes, one a line. Received: {len(labels)} lines")
-    return labels
-
-
-def size_of(text, option="--image-size", dimensions=None):
-    """The size that a text means: an int for "64", a tuple for "48x64" and "16x48x64", None for None.
-
-    Where the dimensions are known, "64" is a tuple, too.
-    """
-    if text is None:
-        return None
-    sides = text.split("x")
-    if len(sides) > 3 or not all(side.isdecimal() for side in sides):
-        raise ValueError(f"{option} must be like 64, 224x224 or 64x64x64. Received: {text!r}")
-    if len(sides) > 1:
-        return tuple(map(int, sides))
-    return int(text) if dimensions is None else (int(text),) * dimensions
-
-
-def load_splits(source, image_size=None, skip_bad=False, data_dir=None, seed=0, channels=None, framing=None, **options):
-    """Loads what `data.load` takes, for a network by its `Framing`, and tells what its check found."""
-    import absl.logging
-
-    from keras_densenet.data.sources import name_of
-
-    absl.logging.set_verbosity(absl.logging.ERROR)  # TensorFlow Datasets warns of what is no user's business
-    given = {"image_size": image_size, "channels": channels, **options}
-    if framing is not None:
-        given = {"image_size" if name == "size" else name: value for name, value in vars(framing).items()}
-    splits = data_sets.load(source, skip_bad=skip_bad, data_dir=data_dir, seed=seed, **given)
-    for note in splits.notes:
-        console.print(f"{name_of(source)}: {note}")
-    return splits

@@ -45,10 +45,12 @@ def weights(
 
 def _tell(source, network, found):
     plan, name = found.architecture, member(found.architecture)
+    pool = variant(name).get("stem_pool", plan.stem_pool) if name else plan.stem_pool
     told = {
         "layout": found.layout + (f", its names behind {found.prefix!r}" if found.prefix else ""),
         "network": f"{name or 'none of the family'}, blocks {'-'.join(map(str, plan.blocks))}, k={plan.growth_rate}, "
         f"theta={plan.theta:.4g}, {plan.stem} stem",
+        "pool": "" if plan.stem == "cifar" else f"taken for {pool}: weights do not tell whether it is max or blur",
         "classifier": f"{found.classifier!r}, {plan.classes} classes" if plan.classes else "none",
         "dimensions": plan.rank,
         "channels": plan.input_shape[-1],

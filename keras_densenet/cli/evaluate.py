@@ -7,16 +7,8 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.cli.common import (
-    DataDir,
-    Model,
-    SkipBad,
-    command,
-    console,
-    load_network,
-    load_splits_of,
-    table_options,
-)
+from keras_densenet.cli.common import command, console
+from keras_densenet.cli.loading import DataDir, Model, SkipBad, load_both, table_options
 from keras_densenet.console import Table, track
 
 _SHOWN = 20
@@ -46,8 +38,7 @@ def evaluate(
 
     Example: keras-densenet evaluate runs/digits --out runs/digits/test
     """
-    network, labels = load_network(model)
-    data, splits = load_splits_of(model, network, labels, data, skip_bad, data_dir, table)
+    network, labels, data, splits = load_both(model, data, skip_bad, data_dir, table)
     track_batches = functools.partial(track, what="evaluating", console=console)
     batches = batch_size, ten_crop, track_batches
     found = training.evaluate(network, splits.test, splits.labels, *batches, resamples=resamples)

@@ -9,18 +9,8 @@ import keras_densenet as kd
 from keras_densenet import data, models, training
 from keras_densenet import explain as views
 from keras_densenet.architecture import by
-from keras_densenet.cli.common import (
-    DataDir,
-    Model,
-    WithTensorFlow,
-    app,
-    console,
-    load_network,
-    load_splits_of,
-    size_of,
-    start_tensorflow,
-    table_options,
-)
+from keras_densenet.cli.common import WithTensorFlow, app, console, start_tensorflow
+from keras_densenet.cli.loading import DataDir, Model, load_both, load_network, size_of, table_options
 from keras_densenet.cli.predict import image_files
 from keras_densenet.console import Table, track
 from keras_densenet.names import visible
@@ -120,7 +110,10 @@ def _overlaid(path, cam, framing):
     import tensorflow as tf
     from PIL import Image
 
-    photo = Image.fromarray(data.read_images([path], data.Framing(None, 3))[0].astype("uint8"))
+    from keras_densenet.explain.seen import stretched
+
+    photo = data.read_images([path], data.Framing(None, 3))[0]
+    photo = Image.fromarray((photo if 0 <= photo.min() <= photo.max() <= 255 else stretched(photo)).astype("uint8"))
     box = framing.box(photo.height, photo.width)
     scale = max(1, _SEEN // min(photo.size)) if min(photo.size) < _SEEN else min(1, _LARGEST / max(photo.size))
     shape = [max(1, round(side * scale)) for side in photo.size]
@@ -160,8 +153,8 @@ def gradients(
     """
     import numpy as np
 
-    network, labels = load_network(model)
-    train = load_splits_of(model, network, labels, source, data_dir=data_dir, table=table)[1].train
+    network, _, _, splits = load_both(model, source, data_dir=data_dir, table=table)
+    train = splits.train
     kernels = views.gradient_flow(network, train.images[:limit].astype("float32"), train.labels[:limit])
     views.draw_gradients(kernels, out, str(model))
     third = len(kernels) // 3 or 1

@@ -1,14 +1,14 @@
 """`keras-densenet export`."""
 
 import hashlib
-import json
 import pathlib
 from typing import Annotated, Any
 
 import typer
 
 from keras_densenet import data, models, serving, training
-from keras_densenet.cli.common import Model, command, console, size_of
+from keras_densenet.cli.common import command, console
+from keras_densenet.cli.loading import Model, read_labels, size_of
 from keras_densenet.console import Table
 
 
@@ -94,16 +94,13 @@ def export(
         "folded": fold,
         "activation": activation,
         "representative": images,
+        "labels": read_labels(labels, network) if labels else None if format == "litert" else run_labels,
+        "top_k": top_k,
+        "levels": [level for level in levels.split(",") if level],
+        "size": sides,
+        "precision": precision,
+        "facts": _facts(training.model_file(model)),
     }
-    if format != "litert":
-        options |= {
-            "labels": labels.read_text().splitlines() if labels else run_labels,
-            "top_k": top_k,
-            "levels": [level for level in levels.split(",") if level],
-            "size": sides,
-            "precision": precision,
-            "facts": _facts(training.model_file(model)),
-        }
     if format != "saved_model":
         with console.status(f"exporting for {format} ..."):
             path, deviation = serving.export_file(network, out, format, **options)
@@ -125,10 +122,8 @@ def _facts(file):
     """What the model card tells of a model file and the run that made it."""
     with open(file, "rb") as opened:
         found = {"weights": {"file": file.name, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}}
-    record = file.parent / "run.json"
-    if record.is_file():
-        state = json.loads(record.read_text())
-        found |= {"training": state.get("arguments"), "accuracy": state.get("test")}
+    if record := training.load_record(file):
+        found |= {"training": record.get("arguments"), "accuracy": record.get("test")}
     return found
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from keras_densenet import data, training
-from keras_densenet.cli.common import Model, command, console, load_network, read_labels
+from keras_densenet.cli.common import command, console
+from keras_densenet.cli.loading import Model, load_network, read_labels
 from keras_densenet.console import Console, Table, track
 
 

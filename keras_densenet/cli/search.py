@@ -11,17 +11,14 @@ import typer
 
 import keras_densenet
 from keras_densenet import training
-from keras_densenet.cli.common import (
+from keras_densenet.cli.common import WithTensorFlow, app, console, filled
+from keras_densenet.cli.loading import (
     Data,
     DataDir,
     Dimensions,
     ImageSize,
     Interpolation,
     SkipBad,
-    WithTensorFlow,
-    app,
-    console,
-    filled,
     load_splits,
     size_of,
     table_options,
@@ -175,7 +172,8 @@ def run(
         raise ValueError("--search-seed cannot be used with --algorithm grid, which takes the points in order")
     size = size_of("16" if image_size is None and data == "digits" else image_size)  # the digits are of 8x8
     known, framing = described(data, **table), {"dimensions": dimensions, "interpolation": interpolation or "bilinear"}
-    splits = limited(load_splits(known, size, skip_bad, data_dir, settled.seed, **framing), limit)
+    splits = load_splits(known, image_size=size, skip_bad=skip_bad, data_dir=data_dir, seed=settled.seed, **framing)
+    splits = limited(splits, limit)
     if "batch_size" not in changes:
         settled = filled(settled, splits)
     given = {"blocks": blocks, "equal_blocks": equal_blocks, "growth_rate": growth_rate, "theta": theta, "stem": stem}

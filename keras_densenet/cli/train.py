@@ -8,20 +8,17 @@ from typing import Annotated
 import typer
 
 from keras_densenet import training
-from keras_densenet.architecture import by
+from keras_densenet.architecture import by, sides
 from keras_densenet.budget import Budget
-from keras_densenet.cli.common import (
+from keras_densenet.cli.common import command, console, filled, run_training
+from keras_densenet.cli.loading import (
     DATA,
     DataDir,
     Dimensions,
     ImageSize,
     Interpolation,
     SkipBad,
-    command,
-    console,
-    filled,
     load_splits,
-    run_training,
     size_of,
     table_options,
 )
@@ -168,17 +165,16 @@ def _plan(model, own):
 
 def _source(model, planned, data, image_size, data_dir, table):
     """What to load: what is given, else what a plan says of its data, which the others must not contradict."""
-    from keras_densenet.data.sources import absolute, described, name_of
+    from keras_densenet.data.sources import absolute, described, name_of, options_of
 
     if not planned:
         source = described(data or "digits", **table)
         return {"source": source, "image_size": image_size, "data_dir": data_dir}
     known, (*size, channels) = planned["name"], planned["shape"]
-    options, name = known if isinstance(known, dict) else {}, name_of(known)
+    options, name = options_of(known), name_of(known)
     moved = os.path.isabs(name) and not os.path.exists(name)
     wrong = ["--data"] if data is not None and absolute(data) != absolute(name) and not moved else []
-    wanted = [image_size] * len(size) if isinstance(image_size, int) else [*(image_size or size)]
-    wrong += ["--image-size"] if wanted != size else []
+    wrong += ["--image-size"] if image_size and sides(image_size, len(size)) != tuple(size) else []
     fixed = {"--uncertain": "uncertain", "--column": "columns"}
     wrong += [flag for flag, other in fixed.items() if other in table and table[other] != options.get(other)]
     if wrong:
@@ -187,7 +183,7 @@ def _source(model, planned, data, image_size, data_dir, table):
             f'{by(size)}: leave it out, or take "data" out of the file to train on other images'
         )
     return {
-        "source": described(**{**options, "source": data or name, **table}),
+        "source": described({**options, "source": data or name}, **table),
         "image_size": size,
         "channels": channels,
         "data_dir": data_dir or planned["data_dir"],
@@ -195,7 +191,7 @@ def _source(model, planned, data, image_size, data_dir, table):
 
 
 def _images(shape, classes):
-    return f"{'x'.join(map(str, shape))} in {classes} classes"
+    return f"{by(shape)} in {classes} classes"
 
 
 def _options(names):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_densenet.architecture import image_words
 from keras_densenet.data.images import as_pictures
 from keras_densenet.data.splits import mean_and_std
 from keras_densenet.ops.framing import NONE
@@ -112,8 +113,8 @@ class Mixer:
         *sizes, channels = shape
         of_images = ("jitter", "randaugment", "mixup", "cutmix")
         if len(sizes) != 2 and any(getattr(augmentation, name) for name in of_images):
-            received = "signals" if len(sizes) == 1 else "volumes"
-            raise ValueError(f"{', '.join(of_images)} are for images: leave them out. Received: {received}")
+            received = image_words(len(sizes))[0]
+            raise ValueError(f"{', '.join(of_images)} are for images: leave them out. Received: {received}s")
         if any(axis >= len(sizes) for axis in augmentation.flips):
             raise ValueError(f"flips must be axes in 0..{len(sizes) - 1}. Received: flips={augmentation.flips}")
         if channels != 3 and (augmentation.jitter or augmentation.randaugment):

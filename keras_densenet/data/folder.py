@@ -1,32 +1,20 @@
 """A folder of images, signals or volumes as a data set."""
 
-import pathlib
-
 import numpy as np
 
 from keras_densenet.data.check import PASSED, Report
-from keras_densenet.data.labelled import Files, splits_of
+from keras_densenet.data.labelled import Files, LabelledFiles
 from keras_densenet.data.listing import list_images
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 
-def load_folder(folder, size=None, channels=None, **options):
-    """Loads `<folder>/<class>/...`, or `<folder>/train/<class>/...` with `val` and `test` beside it if they are there.
+def list_folder(root):
+    """The `LabelledFiles` of `<root>/<class>/...`, or `<root>/train/<class>/...` with `val` and `test` beside it.
 
-    What is an image is said by `listing.list_images`.
-
-    Args:
-        folder: a path.
-        size, channels, **options: of `splits_of`, such as dimensions.
-
-    Returns:
-        `Splits`.
-
-    Raises:
-        ValueError: with a list of what is bad.
+    What is an image is said by `listing.list_images`. Raises ValueError where there are no classes.
     """
-    root, report = pathlib.Path(folder), Report()
+    report = Report()
     listed = _list(root, report)
     names, parts = sorted({label for _, label in listed}), {part: ([], []) for part, _ in listed}
     for (part, label), files in listed.items():
@@ -34,7 +22,7 @@ def load_folder(folder, size=None, channels=None, **options):
         parts[part][1].extend([names.index(label)] * len(files))
     files = {part: Files(paths, np.array(labels, "int32")) for part, (paths, labels) in parts.items()}
     places = {file: str(file.relative_to(root)) for paths, _ in parts.values() for file in paths}
-    return splits_of(files, names, places, report, root, f"The folder {str(root)!r}", size, channels, **options)
+    return LabelledFiles(files, names, places, report, root, f"The folder {str(root)!r}")
 
 
 def _list(root, report):

@@ -1,12 +1,13 @@
 """Labelled files as a data set: what folders and tables of images, signals and volumes share."""
 
 import collections
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_densenet.architecture import by, image_words, sides
 from keras_densenet.data.arrays import SHAPES, fits
-from keras_densenet.data.check import checked, look_at_all
+from keras_densenet.data.check import Report, checked, look_at_all
 from keras_densenet.data.images import Pictures
 from keras_densenet.data.splits import Split, arrange
 from keras_densenet.ops import Framing
@@ -23,28 +24,8 @@ class Files(NamedTuple):
     labels: Array
 
 
-def splits_of(
-    files,
-    names,
-    places,
-    report,
-    root,
-    source,
-    size=None,
-    channels=None,
-    seed=0,
-    skip_bad=False,
-    validation=0.1,
-    groups=None,
-    by=None,
-    dimensions=None,
-    **framing,
-):
-    """Looks at all files, and makes `Splits` of those that are good.
-
-    Images of one size stay in memory if their pixels take a gigabyte at most. Others are decoded when they are needed,
-    a batch at a time, so that images on disk may be many times the memory: what stays of each is its path and its
-    labels, 150 bytes, and 4 kilobytes while it is looked at, so that a million images need 4 GB.
+class LabelledFiles(NamedTuple):
+    """What a folder or a table says, before any of its files is opened.
 
     Args:
         files: a dict of `Files` by part.
@@ -53,22 +34,40 @@ def splits_of(
         report: a `Report` of what was found so far.
         root: a path, by which what has been looked at is remembered.
         source: what to call the data in an error.
-        size: an int, or one for each dimension. Default: the files' own if they all have one, otherwise of images
-            224x224.
-        channels: 1, 3 or 4, or an array's own. Default: the images' own if they all have as many, otherwise 3.
-        seed: of what is held out.
-        skip_bad: whether to go on without what is bad.
-        validation: share of the training images to hold out if no others are for it.
         groups: a dict from path to the name of what shall not be divided.
-        by: what `groups` are.
-        dimensions: 1 of signals, 2 of images, 3 of volumes. Default: those of the size, or what most of the files are.
+        grouped: what `groups` are.
+    """
+
+    files: dict[str, Files]
+    names: list[str]
+    places: dict[Any, str]
+    report: Report
+    root: Any
+    source: str
+    groups: dict[Any, str] | None = None
+    grouped: str | None = None
+
+
+def splits_of(listing, size, channels, seed, skip_bad, validation, dimensions, **framing):
+    """Looks at all files of a `LabelledFiles`, and makes `Splits` of those that are good.
+
+    Images of one size stay in memory if their pixels take a gigabyte at most. Others are decoded when they are needed,
+    a batch at a time, so that images on disk may be many times the memory: what stays of each is its path and its
+    labels, 150 bytes, and 4 kilobytes while it is looked at, so that a million images need 4 GB.
+
+    Args:
+        listing: the files.
+        size: an int, or one for each dimension. None: the files' own if they all have one, otherwise of images 224x224.
+        channels: 1, 3 or 4, or an array's own. None: the images' own if they all have as many, otherwise 3.
+        seed, skip_bad, validation: as for `load`.
+        dimensions: 1 of signals, 2 of images, 3 of volumes. None: what most of the files are.
         **framing: other arguments of `Framing`.
     """
+    files, names, places, report, root, source, groups, grouped = listing
     looks = look_at_all(root, [path for part in files.values() for path in part.paths])
-    dimensions = dimensions or (len(size) if isinstance(size, tuple) else _dimensions(looks, places, source))
-    size = (size,) * dimensions if isinstance(size, int) else size
+    dimensions = dimensions or _dimensions(looks, places, source)
     used = [look for look in looks.values() if look.good and look.may_have(dimensions)]
-    sizes, own = {look.size(dimensions) for look in used}, [look.channels(dimensions) for look in used]
+    found, own = {look.size(dimensions) for look in used}, [look.channels(dimensions) for look in used]
     channels = channels or _common_channels(own, dimensions)
     if used and not any(_fits(number, channels, dimensions) for number in own):
         allowed = "1, 3 or 4 for pictures, and an array's own for arrays" if dimensions == 2 else "the files' own"
@@ -78,12 +77,13 @@ def splits_of(
         for finding in look.findings:
             report.add(finding, places[path])
         if look.good and not look.may_have(dimensions):
-            report.add(SHAPES[dimensions], f"{places[path]} of {_sides(look.shape)}")
+            report.add(SHAPES[dimensions], f"{places[path]} of {by(look.shape)}")
         elif look.good and not _fits(look.channels(dimensions), channels, dimensions):
             report.add(f"of other than {channels} channels", f"{places[path]} has {look.channels(dimensions)}")
         elif look.good:
             good.add(path)
-    framing = Framing(size or _common_size(sizes, dimensions, source), channels, **framing, dimensions=dimensions)
+    size = sides(size, dimensions) if size else _common_size(found, dimensions, source)
+    framing = Framing(size, channels, **framing, dimensions=dimensions)
     dtype, parts = "float32" if dimensions != 2 or any(look.deep for look in used) else "uint8", {}
     for part, (paths, labels) in files.items():
         use = [path in good for path in paths]
@@ -92,9 +92,9 @@ def splits_of(
         keys = np.array([str(path) for path in paths], object)
         parts[part] = Split(Pictures(keys, framing, dtype=dtype), labels[np.array(use, bool)], known)
     parts, names, notes = checked(parts, names, report, source, skip_bad)
-    if sizes == {framing.size}:
+    if found == {framing.size}:
         parts = {part: split._replace(images=split.images.settled()) for part, split in parts.items()}
-    return arrange(parts, names, seed, validation, notes, framing, by)
+    return arrange(parts, names, seed, validation, notes, framing, grouped)
 
 
 def _dimensions(looks, places, source):
@@ -107,7 +107,7 @@ def _dimensions(looks, places, source):
     path = next(path for path, look in good.items() if _likely(look) is None)
     which, other = ("volumes, or images of many bands", 3) if len(good[path].shape) == 3 else ("signals, or images", 1)
     raise ValueError(
-        f"{source} has arrays that may be {which}, such as {places[path]} of {_sides(good[path].shape)}: say how many "
+        f"{source} has arrays that may be {which}, such as {places[path]} of {by(good[path].shape)}: say how many "
         f"dimensions they have, --dimensions {other} or 2 (dimensions={other})"
     )
 
@@ -126,15 +126,11 @@ def _common_size(sizes, dimensions, source):
         return min(sizes)
     if dimensions == 2 or not sizes:
         return SIZE if dimensions == 2 else (1,) * dimensions
-    what, sizes = ("signals", "volumes")[dimensions == 3], sorted(sizes)
+    what, sizes = image_words(dimensions)[0], sorted(sizes)
     raise ValueError(
-        f"{source} has {what} of {len(sizes)} sizes, from {_sides(sizes[0])} to {_sides(sizes[-1])}: give one that all "
-        f"get, such as --image-size {_sides(sizes[0])} (image_size={sizes[0]})"
+        f"{source} has {what}s of {len(sizes)} sizes, from {by(sizes[0])} to {by(sizes[-1])}: give one that all "
+        f"get, such as --image-size {by(sizes[0])} (image_size={sizes[0]})"
     )
-
-
-def _sides(shape):
-    return "x".join(map(str, shape))
 
 
 def _fits(own, channels, dimensions):

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_densenet.data.check import Report, checked
 from keras_densenet.data.images import IN_MEMORY, Pictures
+from keras_densenet.data.labelled import SIZE
 from keras_densenet.data.progress import watched
 from keras_densenet.data.splits import Split, arrange
 from keras_densenet.ops import Framing
@@ -15,7 +16,6 @@ DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
 PARTS = ("train", "validation", "test")
 RANDOM_ACCESS = "array_record"  # the file format
 TRAIN = {"svhn_cropped": "train+extra"}  # as the paper trains
-SIZE = (224, 224)
 
 
 def load_fashion_mnist(data_dir=None, prepared=None, **options):

@@ -7,28 +7,36 @@ from typing import Any
 
 import numpy as np
 
+from keras_densenet.architecture import sides
 from keras_densenet.data.digits import load_digits
-from keras_densenet.data.folder import load_folder
+from keras_densenet.data.folder import list_folder
 from keras_densenet.data.images import MODES, as_pictures
+from keras_densenet.data.labelled import splits_of
 from keras_densenet.data.named import load_fashion_mnist, load_named
 from keras_densenet.data.splits import Splits
-from keras_densenet.data.table import TABLES, load_table
+from keras_densenet.data.table import TABLES, list_table
 from keras_densenet.ops import Framing
 from keras_densenet.types import Path, Size
 
 DIGITS, FASHION_MNIST = BUILT_IN = "digits", "fashion_mnist"  # whatever folders of these names there are
 
 
-def described(source: Path, **options: Any) -> str | dict[str, Any]:
+def described(source: Path | Mapping[str, Any], **options: Any) -> str | dict[str, Any]:
     """What `load` knows a data set by, for JSON: its name, or a dict of "source" and those options that are given."""
-    given = {name: value for name, value in options.items() if value not in (None, {})}
+    said = [*options_of(source).items(), *options.items()]
+    given = {name: value for name, value in said if value not in (None, {})}
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
-    return {"source": os.fspath(source), **given} if given else os.fspath(source)
+    return given if len(given) > 1 else given["source"]
+
+
+def options_of(source: Path | Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's name or dict says, as a dict."""
+    return {**source} if isinstance(source, Mapping) else {"source": source}
 
 
 def name_of(source: Path | Mapping[str, Any]) -> str:
     """What to call a data set that was `described`."""
-    return os.fspath(source["source"] if isinstance(source, Mapping) else source)
+    return os.fspath(options_of(source)["source"])
 
 
 def absolute(source: Path | Mapping[str, Any], directory: Path = "") -> str | dict[str, Any]:
@@ -68,7 +76,7 @@ def load(
 
     Args:
         source: "digits"; "fashion_mnist", from IDX files in `data_dir` or of Debian's `dataset-fashion-mnist`; the path
-            of a folder of images, signals or volumes, see `load_folder`; of a table (`.csv`, `.tsv`), see `load_table`;
+            of a folder of images, signals or volumes, see `list_folder`; of a table (`.csv`, `.tsv`), see `list_table`;
             or any image-classification name of TensorFlow Datasets, such as "cifar10", which is downloaded if it is not
             on disk. Or a dict of "source", "images", "uncertain" and "columns", as the `run.json` of a run on a table
             has.
@@ -102,9 +110,8 @@ def load(
         >>> splits.labels, splits.train.images.shape[1:]
         (['cat', 'dog'], (16, 16, 3))
     """
-    known: Mapping[str, Any] = source if isinstance(source, Mapping) else {"source": source}
-    name, images = os.fspath(known["source"]), images or known.get("images")
-    uncertain, columns = uncertain or known.get("uncertain"), columns or known.get("columns")
+    of_table = options_of(described(source, images=images, uncertain=uncertain, columns=columns))
+    name = of_table.pop("source")
     size = image_size if image_size is None or isinstance(image_size, int) else tuple(map(int, image_size))
     if size is not None and min(np.atleast_1d(size)) < 1:
         raise ValueError(f"image_size must be at least 1. Received: image_size={image_size}")
@@ -119,8 +126,8 @@ def load(
     options |= framing
     folder = pathlib.Path(name).expanduser()
     is_table = folder.suffix.lower() in TABLES and not folder.is_dir()
-    of_table = {"images": images, "uncertain": uncertain, "columns": columns}
-    for option in (option for option, value in of_table.items() if value and not is_table):
+    if of_table and not is_table:
+        option = next(iter(of_table))
         raise ValueError(f"{option} must be left out of what is no table ({', '.join(TABLES)}). Received: {name!r}")
     if data_dir is not None and (is_table or name == DIGITS or (name != FASHION_MNIST and folder.is_dir())):
         raise ValueError(
@@ -128,12 +135,12 @@ def load(
             f"Received: data_dir={str(data_dir)!r}"
         )
     if is_table:
-        return load_table(folder, images, uncertain or "ignore", columns, **options, dimensions=wanted)
+        return splits_of(list_table(folder, **of_table), **options, dimensions=wanted)
     if folder.is_dir() and name not in BUILT_IN:
-        return load_folder(folder, **options, dimensions=wanted)
+        return splits_of(list_folder(folder), **options, dimensions=wanted)
     if wanted not in (None, 2):
         raise ValueError(f"signals and volumes come from a folder or a table. Received: {name!r}")
-    options["size"] = size = (size, size) if isinstance(size, int) else size
+    options["size"] = size = size and sides(size)
     if channels not in (None, *MODES):
         raise ValueError(f"channels must be 1, 3 or 4. Received: channels={channels}")
     if name == DIGITS:

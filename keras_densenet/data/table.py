@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_densenet.data.check import Report
 from keras_densenet.data.folder import PARTS
-from keras_densenet.data.labelled import Files, splits_of
+from keras_densenet.data.labelled import Files, LabelledFiles
 from keras_densenet.data.rows import read_rows
 from keras_densenet.names import visible
 
@@ -34,8 +34,8 @@ DIVIDED = "rows whose group is in another split"
 SILENT = "images of which no label is known, left out"
 
 
-def load_table(file, images=None, uncertain="ignore", columns=None, **options):
-    """Loads a table (CSV, TSV) with a row for each image.
+def list_table(file, images=None, uncertain=None, columns=None):
+    """The `LabelledFiles` of a table (CSV, TSV) with a row for each image.
 
     It has a column of paths, and either one column with the class of each image, or a column for each of many labels
     with 1 (there), 0 (not there), -1 (uncertain) or nothing (unknown). There may be a column of splits (`train`, `val`,
@@ -46,21 +46,17 @@ def load_table(file, images=None, uncertain="ignore", columns=None, **options):
             target or diagnosis the classes, split the split, group, patient or patient_id the group; all others are
             labels if there is no class. A single one is a class if it has words or other numbers than 1, 0 and -1.
         images: the folder that paths are in. Default: the table's. Absolute paths are taken as they are.
-        uncertain: what -1 means: "ignore" (unknown), "positive" or "negative".
+        uncertain: what -1 means: "ignore" (unknown, the default), "positive" or "negative".
         columns: what other columns are, a dict from "path", "label", "split" or "group" to a name; "label" also to
             several, in a list or with commas; "" for none.
-        **options: of `splits_of`.
-
-    Returns:
-        `Splits`, of many labels with int8 `(count, labels)`.
 
     Raises:
         ValueError: for a table that is none, with a list of what is bad and its rows, the header being row 1.
         OSError: if it cannot be read.
     """
+    uncertain = uncertain or "ignore"
     if uncertain not in UNCERTAIN:
         raise ValueError(f"uncertain must be one of {', '.join(UNCERTAIN)}. Received: uncertain={uncertain!r}")
-    file = pathlib.Path(file)
     source, report = f"The table {str(file)!r}", Report()
     header, rows = read_rows(file)
     roles = _roles(header, columns or {}, source)
@@ -79,7 +75,7 @@ def load_table(file, images=None, uncertain="ignore", columns=None, **options):
         files[part] = Files(parts[part], known)
     told = {path: image.told for path, image in found.items()}
     groups = {path: image.group for path, image in found.items()} if roles["group"] else None
-    return splits_of(files, names, told, report, file, source, groups=groups, by=roles["group"] or None, **options)
+    return LabelledFiles(files, names, told, report, file, source, groups, roles["group"] or None)
 
 
 class _Image(NamedTuple):

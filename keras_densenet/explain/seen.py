@@ -68,5 +68,10 @@ def _draw_volume(figure, volume, heat):
 
 
 def _overlaid(image, heat):
+    return overlay(stretched(image)[None], heat[None])[0]
+
+
+def stretched(image):
+    """Values of any range, the lowest as 0 and the highest as 255."""
     low, high = image.min(), image.max()
-    return overlay((image - low)[None] * (255 / (high - low or 1)), heat[None])[0]
+    return (image - low) * (255 / (high - low or 1))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet import ops
-from keras_densenet.architecture import check_count
+from keras_densenet.architecture import check_count, sides
 from keras_densenet.types import Mode, Shape, Size, Tensor
 
 
@@ -60,12 +60,11 @@ class Preprocess(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **{"dtype": "float32", **kwargs})  # 16-bit pixels overflow in float16
-        sides: tuple[Any, ...] | None = None
-        if size is not None:
-            sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-            if len(sides) != 2:
+        each = None if size is None else sides(size)
+        if each is not None:
+            if len(each) != 2:
                 raise ValueError(f"size must be None, an int or (height, width). Received: size={size!r}")
-            for pixels in sides:
+            for pixels in each:
                 check_count("size", pixels)
         elif crop_pct != 1:
             raise ValueError(f"crop_pct needs a size. Received: size=None, crop_pct={crop_pct!r}")
@@ -75,7 +74,7 @@ class Preprocess(keras.layers.Layer):
                 f"dimensions must be 1 (signals), 2 (images) or 3 (volumes). Received: dimensions={dimensions!r}"
             )
         self.mode = plain_mode(mode)
-        self.size, self.crop_pct, self.interpolation = sides, float(crop_pct), interpolation
+        self.size, self.crop_pct, self.interpolation = each, float(crop_pct), interpolation
         self.dimensions = dimensions
         least, most = (dimensions + 1, dimensions + 2) if dimensions else (2, 5)
         self.input_spec = keras.layers.InputSpec(min_ndim=least, max_ndim=most)

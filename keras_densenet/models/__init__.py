@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from keras_densenet.models.decisions import Decisions
     from keras_densenet.models.densenet import DenseNet, feature_pyramid
     from keras_densenet.models.folding import fold
-    from keras_densenet.models.model import DenseNetModel, framing_of
+    from keras_densenet.models.model import DenseNetModel
+    from keras_densenet.models.stages import framing_of
     from keras_densenet.models.variants import (
         DenseNet121,
         DenseNet161,

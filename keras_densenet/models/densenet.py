@@ -184,13 +184,18 @@ def feature_pyramid(model: DenseNetModel, levels: Sequence[str] | None = None) -
         >>> {level: tuple(features.shape) for level, features in pyramid(images).items()}
         {'P0': (4, 16, 16, 12), 'P1': (4, 8, 8, 10)}
     """
-    outputs = model.pyramid_outputs
     if isinstance(levels, str):
         raise ValueError(f'levels must be a list of names, such as ["{levels}"]. Received: levels={levels!r}')
-    levels = list(outputs if levels is None else levels)
+    outputs = pyramid(model, model.pyramid_outputs if levels is None else levels)
+    return Network(model.input, outputs, name=f"{model.name}_pyramid")
+
+
+def pyramid(model, levels):
+    """`{level: features}` of some levels, symbolic; ValueError for one that the model does not have."""
+    outputs = getattr(model, "pyramid_outputs", {}) if levels else {}
     if unknown := [level for level in levels if level not in outputs]:
         raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
-    return Network(model.input, {level: outputs[level] for level in levels}, name=f"{model.name}_pyramid")
+    return {level: outputs[level] for level in levels}
 
 
 _STEMS = {kind.kind: kind for kind in (layers.ImageNetStem, layers.DeepStem, layers.CifarStem)}

@@ -5,7 +5,7 @@ import keras
 from keras_densenet import layers
 from keras_densenet.compat.keras import graph_of, origin, twin
 from keras_densenet.layers.stems import Stem
-from keras_densenet.models.graph import Network, rebuilt
+from keras_densenet.models.graph import Network, free_name, rebuilt
 from keras_densenet.models.model import DenseNetModel
 
 STAGES = (Stem, layers.StemPool, layers.DenseBlock, layers.Transition, layers.Head)
@@ -82,10 +82,45 @@ def ending(network):
     return _ending(network.outputs[0])
 
 
+def logits_of(network):
+    """What `ending` finds, and whether it is "softmax" or "sigmoid"; ValueError for a network that ends in neither."""
+    scores, activation = ending(network)
+    kind = None if activation is None else activation_name(activation)
+    if kind not in ("softmax", "sigmoid"):
+        raise ValueError(f"The model must end in softmax or sigmoid. Received: {network.name!r}, which ends in {kind}")
+    return scores, activation, kind
+
+
 def activation_name(activation):
     """The name of what `ending` found: a function, a layer or an operation."""
     activation = getattr(activation, "activation", activation)
     return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def activated(model, activation, required=False):
+    """A flat model with an activation, "softmax" or "sigmoid", behind its logits, if it ends in them and one is given.
+
+    Where one is required, the logit of one class gets "sigmoid", and those of several are refused without one.
+    """
+    if activation not in (None, "softmax", "sigmoid"):
+        raise ValueError(f"activation must be softmax or sigmoid. Received: activation={activation!r}")
+    own = ending(model)[1]
+    if own is not None and activation not in (None, activation_name(own)):
+        raise ValueError(
+            f"activation is for models that end in logits. Received: activation={activation!r} and {model.name!r}, "
+            f"which ends in {activation_name(own)}"
+        )
+    if own is not None or (activation is None and not required):
+        return model
+    classes = model.output_shape[-1]
+    if activation is None and classes > 1:
+        raise ValueError(
+            f"{model.name!r} ends in logits of {classes} classes: say what they become, activation "
+            "softmax (an image has one class) or sigmoid (an image has any of the classes)"
+        )
+    name = free_name("activation", {operation.name for operation in model.operations})
+    probabilities = keras.layers.Activation(activation or "sigmoid", dtype=model.output.dtype, name=name)
+    return _ending_in(model, probabilities(model.output), getattr(model, "decisions", None))
 
 
 def many_labels(model):
@@ -106,8 +141,14 @@ def with_temperature(model):
     scores, activation = ending(network)
     if activation is None:
         raise ValueError(f"A temperature is for networks that end in softmax or sigmoid. Received: {model.name!r}")
-    found = type(network)(network.input, activation(scores / decisions.temperature), name=model.name)
-    found.labels, found.decisions = network.labels, decisions._replace(temperature=1.0)
+    return _ending_in(network, activation(scores / decisions.temperature), decisions._replace(temperature=1.0))
+
+
+def _ending_in(network, output, decisions):
+    """A flat network with another output, its labels and these decisions."""
+    found = type(network)(network.input, output, name=network.name)
+    if isinstance(found, DenseNetModel):
+        found.labels, found.decisions = network.labels, decisions
     return found
 
 

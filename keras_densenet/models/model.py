@@ -11,10 +11,9 @@ from keras_densenet.compat.tensorflow import number_from_afresh
 from keras_densenet.layers.base import PaperLayer
 from keras_densenet.layers.policy import own_policy, policy_named, wide_dtype
 from keras_densenet.layers.preprocess import plain_mode
-from keras_densenet.layers.stems import Stem
 from keras_densenet.models.decisions import Decisions, checked
 from keras_densenet.models.graph import Network, graph_of, rebuilt
-from keras_densenet.models.stages import node_of, stage_nodes
+from keras_densenet.models.stages import framing_of, node_of, stage_nodes
 from keras_densenet.ops import Framing
 from keras_densenet.types import Activation, Mode, Size
 
@@ -260,30 +259,6 @@ class DenseNetModel(Network):
 
 
 keras.saving.get_custom_objects()["DenseNetModel"] = DenseNetModel  # as Keras calls it in legacy `.h5` files
-
-
-def framing_of(model: keras.Model, size: tuple[int, ...] | None = None) -> Framing:
-    """How an image file becomes the input of a model with a DenseNet in it, wherever that is nested.
-
-    Args:
-        model: a Keras model of one image; signals and volumes are taken as they are.
-        size: `(height, width)` to give images to a model that takes any. Default: their own.
-
-    Examples:
-        >>> kd.models.framing_of(model).size
-        (16, 16)
-    """
-    *own, channels = model.input_shape[1:]
-    size = size if None in own else tuple(own)
-    return Framing(size, channels, **next(_framings(model), {}), dimensions=len(own))
-
-
-def _framings(model):
-    for layer in model.layers:
-        if isinstance(layer, Stem):
-            yield layer.framing
-        elif isinstance(layer, keras.Model):
-            yield from _framings(layer)
 
 
 def pool(x, pooling, prefix, dtype):

@@ -2,9 +2,12 @@
 
 import collections
 
+import keras
+
 from keras_densenet import layers
 from keras_densenet.compat.keras import nodes_of
 from keras_densenet.layers.stems import Stem
+from keras_densenet.ops import Framing
 
 _KINDS = {
     Stem: "stem",
@@ -52,6 +55,30 @@ def stage_nodes(model):
             numbers[kind] += 1
             found[kind.format(numbers[kind])] = node
     return found
+
+
+def framing_of(model: keras.Model, size: tuple[int, ...] | None = None) -> Framing:
+    """How an image file becomes the input of a model with a DenseNet in it, wherever that is nested.
+
+    Args:
+        model: a Keras model of one image, signal or volume.
+        size: `(height, width)` to give images to a model that takes any. Default: their own.
+
+    Examples:
+        >>> kd.models.framing_of(model).size
+        (16, 16)
+    """
+    *own, channels = model.input_shape[1:]
+    size = size if None in own else tuple(own)
+    return Framing(size, channels, **next(_framings(model), {}), dimensions=len(own))
+
+
+def _framings(model):
+    for layer in model.layers:
+        if isinstance(layer, Stem):
+            yield layer.framing
+        elif isinstance(layer, keras.Model):
+            yield from _framings(layer)
 
 
 def _kind(operation):

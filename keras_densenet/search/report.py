@@ -1,7 +1,6 @@
 """What a search has found: a table, a CSV file, Pareto fronts, the best network."""
 
 import contextlib
-import csv
 import math
 
 from keras_densenet.console import Table
@@ -76,14 +75,6 @@ def pareto(costs, scores):
             best = scores[index]
             found.append(index)
     return found
-
-
-def write_csv(path, rows):
-    """Writes rows to a CSV file, whole or not at all."""
-    with written_beside(path) as beside, open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows, limit=None, objective="val_accuracy", cost="parameters"):

@@ -12,6 +12,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_densenet.budget import Budget
 from keras_densenet.data.sources import absolute, name_of
+from keras_densenet.files import write_table
 from keras_densenet.search import report
 from keras_densenet.search.hypermodel import OF_RECIPE, DenseNetHyperModel, constructor_call
 from keras_densenet.search.published import published
@@ -94,7 +95,7 @@ class Results:
 
     def write_csv(self) -> None:
         """Writes `results.csv`."""
-        report.write_csv(self.folder / "results.csv", [*self.rows, *self.references])
+        write_table(self.folder / "results.csv", [*self.rows, *self.references])
 
     def write(self, at: float | None = None) -> str:
         """Writes `results.csv`, `pareto.png` and `best.json`, or of the best within a cost a file of its own.

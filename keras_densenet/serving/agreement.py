@@ -1,11 +1,12 @@
 """Serving in 16 bits: what of a network's answers in float32 has to stay."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_densenet.data import read_images
-from keras_densenet.serving.samples import sample_files
+from keras_densenet.models.decisions import limits
+from keras_densenet.serving.samples import random_pixels, samples_for
 
 PRECISIONS = ("bfloat16", "float16", "float32")
 NARROW = PRECISIONS[:2]
@@ -18,9 +19,9 @@ class Agreement(NamedTuple):
 
     Args:
         images: how many were compared.
-        decisions: the share that is the same: of images, the class of highest probability; with "sigmoid", of images
-            and classes, whether the probability is above one half. What float32 decides by less than 0.01 counts as
-            the same.
+        decisions: the share that is the same: of images, the class of highest probability; of many labels, of images
+            and labels, whether the probability reaches the label's threshold. What float32 decides by less than 0.01
+            counts as the same.
         difference: the largest one of two probabilities.
     """
 
@@ -29,13 +30,14 @@ class Agreement(NamedTuple):
     difference: float
 
     @classmethod
-    def of(cls, found: Any, expected: Any, activation: str) -> "Agreement":
-        """Compares `found` with `expected`, both `(images, classes)`, that an activation made of logits."""
-        if activation == "sigmoid":
-            same = ((found > 0.5) == (expected > 0.5)) | (np.abs(expected - 0.5) <= _TIE)
-        else:
+    def of(cls, found: Any, expected: Any, thresholds: Sequence[float | None] | None = None) -> "Agreement":
+        """Compares `found` with `expected`, both `(images, classes)`; of many labels with the thresholds of each."""
+        if thresholds is None:
             chosen = np.take_along_axis(expected, found.argmax(-1)[:, None], -1)[:, 0]
             same = chosen >= expected.max(-1) - _TIE
+        else:
+            least = limits(thresholds)
+            same = ((found >= least) == (expected >= least)) | (np.abs(expected - least) <= _TIE)
         return cls(len(found), float(same.mean()), float(np.abs(found - expected).max()))
 
     def check(self, precision: str) -> None:
@@ -65,12 +67,10 @@ def measured(served: Any, images: Any = None) -> Agreement:
     """
     if images is not None:
         batches = [images[start : start + 32] for start in range(0, len(images), 32)]
-    elif "image_bytes" in served.signatures:
-        batches = [read_images([file], served.framing) for file in sample_files(served.size, served.max_pixels)]
     else:
-        batches = [np.random.default_rng(0).integers(0, 256, (9, *served.size, served.model.input_shape[-1]))]
+        batches = samples_for(served)[1] or [random_pixels(served, 9)]
     serve, answers = served.signatures["serving_default"], served.answers_of_keras
     batches = [np.asarray(batch, "float32") for batch in batches]
     found = np.concatenate([serve(batch)["probabilities"] for batch in batches])
     expected = np.concatenate([answers(batch)["probabilities"] for batch in batches])
-    return Agreement.of(found, expected, served.activation)
+    return Agreement.of(found, expected, served.thresholds)

@@ -93,7 +93,7 @@ def check_saved_model(folder: Path) -> Report:
         agreement = None
         if probabilities:
             ours, exact = map(np.concatenate, zip(*probabilities, strict=True))
-            agreement = Agreement.of(ours, exact, card["activation"])
+            agreement = Agreement.of(ours, exact, (card["decisions"] or {}).get("thresholds"))
             agreement.check(card["precision"])
         return Report(card, model.signatures, load_seconds, model.operations, warm_seconds, deviation, agreement)
     finally:

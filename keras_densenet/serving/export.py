@@ -102,8 +102,8 @@ def export_saved_model(
     """
     name = name or model.name
     check_version(base_path, name, version)  # before anything takes time
-    pixels = round(max_megapixels * 1e6)
-    served = Served(model, preprocessing, labels, top_k, levels, size, pixels, folded, activation, xla, precision)
+    network = model, preprocessing, labels, top_k, levels, size, folded, activation
+    served = Served(*network, precision=precision, max_pixels=round(max_megapixels * 1e6), xla=xla)
     if precision in NARROW:
         agreement = measured(served, representative)
         agreement.check(precision)

@@ -10,19 +10,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.models.flat import with_temperature
+from keras_densenet.models.flat import activated, with_temperature
 from keras_densenet.serving.agreement import NARROW, check_precision
 from keras_densenet.serving.card import write_card
 from keras_densenet.serving.check import check_saved_model
 from keras_densenet.serving.configs import write_openvino_config
 from keras_densenet.serving.export import check_version, new_version, new_versions, write_labels
-from keras_densenet.serving.graph import Served, activated, inference_form, prepared
+from keras_densenet.serving.graph import Served, inference_form, prepared
 from keras_densenet.serving.runtimes import EXPORTERS, FILES, HINTS, RUNTIMES, exporter, write_file
 from keras_densenet.serving.warmup import write_checks
 from keras_densenet.types import Array, Mode, Path
 
 TOLERANCE = 1e-4  # of LiteRT in floats
-_PIXELS = 50_000_000  # of a file, for who sends files
 
 
 def export_file(
@@ -100,11 +99,10 @@ def export_file(
         with new_version(base_path, name, version) as (target, beside):
             deviation = _export_litert(model, beside, folded, representative)
         return target / FILES[format], deviation
-    numbers = format == "openvino"
-    served = Served(
-        *(model, preprocessing, labels, top_k, levels, size, _PIXELS, folded, activation, False, None, numbers)
-    )
-    facts = {**(facts or {}), "format": format, "precision": precision or "float32"}
+    network = model, preprocessing, labels, top_k, levels, size, folded, activation
+    served = Served(*network, numbers=format == "openvino")
+    served.precision = precision or "float32"  # the runtime's, whatever the graph is in
+    facts = {**(facts or {}), "format": format}
     return _export_signatures(served, base_path, format, name, version, representative, facts)
 
 
@@ -116,14 +114,14 @@ def _export_signatures(served, base_path, format, name, version, images, facts):
         for signature, own_name, (target, beside) in zip(signatures, names, places, strict=True):
             beside.mkdir()
             function, path = served.signatures[signature], beside / FILES[format]
-            write_file(function, path, format, signature, served.labels, facts["precision"])
+            write_file(function, path, format, signature, served.labels, served.precision)
             write_labels(served, beside / "labels.txt")
             write_checks(served, beside, own_name, signature, images)
             write_card(served, beside, own_name, int(target.name), facts, [signature])
             if importlib.util.find_spec(RUNTIMES[format]) is not None:
                 deviations += check_saved_model(beside).deviation.values()
     if format == "openvino":
-        write_openvino_config(base_path, names, HINTS[facts["precision"]])
+        write_openvino_config(base_path, names, HINTS[served.precision])
     return places[0][0] / FILES[format], max(deviations, default=None)
 
 

@@ -9,7 +9,9 @@ from keras_densenet.layers import Preprocess
 from keras_densenet.layers.folded import Folded
 from keras_densenet.models import DenseNetModel, fold, framing_of
 from keras_densenet.models.decisions import limits, thresholds_of
+from keras_densenet.models.densenet import pyramid
 from keras_densenet.models.flat import (
+    activated,
     activation_name,
     ending,
     known_preprocessing,
@@ -18,10 +20,12 @@ from keras_densenet.models.flat import (
     with_temperature,
 )
 from keras_densenet.models.folding import in_float32
-from keras_densenet.models.graph import free_name, rebuilt
+from keras_densenet.models.graph import rebuilt
 from keras_densenet.ops import wide
 from keras_densenet.serving.agreement import check_precision
 from keras_densenet.serving.images import DECODABLE_CHANNELS, decode_images
+
+PIXELS = 50_000_000  # of an image file
 
 
 class Served:
@@ -36,11 +40,11 @@ class Served:
         levels: names of pyramid features that the signature `features` gives.
         size: `(height, width)` that encoded images are resized to; of volumes and signals, that of requests for warming
             up. Default: the model's.
-        max_pixels: encoded images of more are refused.
         folded: whether to compute the inference form that `fold` makes.
         activation: "softmax" or "sigmoid", for a model that ends in logits.
-        xla: whether the network must be compiled by XLA.
         precision: what the folded network computes in; None is float32, or float64 where that is its own.
+        max_pixels: encoded images of more are refused.
+        xla: whether the network must be compiled by XLA.
         numbers: whether the answers are numbers alone, for a runtime without strings: `index` and `top_indices` instead
             of `label` and `top_labels`, 0 and 1 instead of false and true.
 
@@ -66,11 +70,12 @@ class Served:
         top_k,
         levels,
         size,
-        max_pixels,
         folded,
         activation,
-        xla,
-        precision,
+        *,
+        precision=None,
+        max_pixels=PIXELS,
+        xla=False,
         numbers=False,
     ):
         model = prepared(model, preprocessing, size)
@@ -96,7 +101,7 @@ class Served:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1. Received: top_k={top_k}")
         self.top_k = min(top_k, len(self.labels))
-        outputs = {"logits": logits, "embedding": _classifier(copy)[1], **_pyramid(copy, self.levels)}
+        outputs = {"logits": logits, "embedding": _classifier(copy)[1], **pyramid(copy, self.levels)}
         self._network = tf.function(constant(keras.Model(start, outputs)), jit_compile=xla or None)
         self._front = constant(front) if self._resizes else tf.identity
         self.signatures = self._signatures()
@@ -235,35 +240,6 @@ def prepared(model, preprocessing, size=None):
     return rebuilt(model, type(model), front=preprocessing, image=image)
 
 
-def activated(model, activation, required=False):
-    """A flat model with an activation, "softmax" or "sigmoid", behind its logits, if it ends in them and one is given.
-
-    Where one is required, the logit of one class gets "sigmoid", and those of several are refused without one.
-    """
-    if activation not in (None, "softmax", "sigmoid"):
-        raise ValueError(f"activation must be softmax or sigmoid. Received: activation={activation!r}")
-    own = ending(model)[1]
-    if own is not None and activation not in (None, activation_name(own)):
-        raise ValueError(
-            f"activation is for models that end in logits. Received: activation={activation!r} and {model.name!r}, "
-            f"which ends in {activation_name(own)}"
-        )
-    if own is not None or (activation is None and not required):
-        return model
-    classes = model.output_shape[-1]
-    if activation is None and classes > 1:
-        raise ValueError(
-            f"{model.name!r} ends in logits of {classes} classes: say what they become, activation "
-            "softmax (an image has one class) or sigmoid (an image has any of the classes)"
-        )
-    name = free_name("activation", {operation.name for operation in model.operations})
-    probabilities = keras.layers.Activation(activation or "sigmoid", dtype=model.output.dtype, name=name)
-    found = type(model)(model.input, probabilities(model.output), name=model.name)
-    if isinstance(model, DenseNetModel):
-        found.labels, found.decisions = model.labels, model.decisions
-    return found
-
-
 def inference_form(model, folded, precision=None):
     """A copy of a flat model, folded where there is something to fold, and computing in a precision if one is given."""
     return fold(model, precision) if folded and (precision or not stages(model, Folded)) else opened(model)
@@ -280,15 +256,6 @@ def _front(model):
     if tensor is model.input or len(tensor.shape) != len(model.input.shape):
         return None, model.input
     return keras.Model(model.input, tensor), tensor
-
-
-def _pyramid(model, levels):
-    if not levels:
-        return {}
-    outputs = getattr(model, "pyramid_outputs", {})
-    if unknown := [level for level in levels if level not in outputs]:
-        raise ValueError(f"levels must be among {', '.join(outputs)}. Received: {', '.join(map(str, unknown))}")
-    return {level: outputs[level] for level in levels}
 
 
 def constant(model):

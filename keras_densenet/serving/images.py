@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_densenet import ops
+from keras_densenet.data.arrays import ORIENTATION
 
 DECODABLE_CHANNELS = (1, 3)
 _PARALLEL = 4  # images decoded at a time, which bounds the memory together with the limit of pixels
@@ -139,7 +140,7 @@ def _orientation(data, start):
 
     directory = read(tf.constant(4, tf.int64), 4)
     entries = directory + 2 + 12 * tf.range(read(directory, 2))
-    found = tf.boolean_mask(entries, read(entries, 2) == 0x0112)
+    found = tf.boolean_mask(entries, read(entries, 2) == ORIENTATION)
     value = tf.concat([read(found + 8, 2), [1]], 0)[0]
     return tf.where((value >= 1) & (value <= 8), value, 1)
 

@@ -4,7 +4,20 @@ import io
 
 import numpy as np
 
+from keras_densenet.data import read_images
 from keras_densenet.data.images import ORIENTATION, pillow
+
+
+def samples_for(served):
+    """`sample_files` for a `Served`, none where it takes none, and each as Pillow decodes it, a batch of one."""
+    files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
+    return files, [read_images([file], served.framing) for file in files]
+
+
+def random_pixels(served, count=1):
+    """Images for a `Served`, uint8."""
+    shape = (count, *served.size, served.model.input_shape[-1])
+    return np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
 
 
 def sample_files(size, max_pixels):

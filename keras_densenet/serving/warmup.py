@@ -5,9 +5,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_densenet.data import read_images
 from keras_densenet.serving.extra import serving_api
-from keras_densenet.serving.samples import sample_files
+from keras_densenet.serving.samples import random_pixels, samples_for
 
 WARMUP, FILES = (pathlib.Path("assets.extra", name) for name in ("tf_serving_warmup_requests", "check_requests"))
 
@@ -25,9 +24,8 @@ def write_warmup(served, folder, name, batch_sizes, images=None):
         batch_sizes: list of ints.
         images: raw images of the user's own, of which some are written to be compared, too.
     """
-    image = _image(served)
+    image, (files, pictures) = random_pixels(served), samples_for(served)
     of_image, sizes = served.answers_of_keras(image.astype("float32")), sorted({*batch_sizes} - {1})
-    files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
     pathlib.Path(folder, WARMUP).parent.mkdir(exist_ok=True)
     warmups = []
     for signature, function in served.signatures.items():
@@ -38,7 +36,7 @@ def write_warmup(served, folder, name, batch_sizes, images=None):
             requests = [(image, image.shape, of_image), *((127, (size, *image.shape[1:]), {}) for size in sizes)]
         warmups += [(signature, *request) for request in requests]
     _write(served, pathlib.Path(folder, WARMUP), name, warmups)
-    checks = [("image_bytes", files, (len(files),), _of_files(served, files))] if files else []
+    checks = [("image_bytes", files, (len(files),), _of_each(served, pictures))] if files else []
     if images is not None:
         images = _some(images)
         whole = images.astype("uint8")
@@ -55,9 +53,7 @@ def write_checks(served, folder, name, signature, images=None):
         served, folder, name, images: as in `write_warmup`.
         signature: one that takes `image`.
     """
-    files = sample_files(served.size, served.max_pixels) if "image_bytes" in served.signatures else []
-    batches = [_image(served), *(read_images([file], served.framing) for file in files)]
-    batches += [] if images is None else [_some(images)]
+    batches = [random_pixels(served), *samples_for(served)[1], *([] if images is None else [_some(images)])]
     dtype = served.signatures[signature].input_signature[0].dtype.as_numpy_dtype
     batches = [batch.astype(dtype) for batch in batches]
     pathlib.Path(folder, FILES).parent.mkdir(exist_ok=True)
@@ -66,20 +62,14 @@ def write_checks(served, folder, name, signature, images=None):
     _write(served, pathlib.Path(folder, FILES), name, requests)
 
 
-def _image(served):
-    """An image of random pixels."""
-    shape = (1, *served.size, served.model.input_shape[-1])
-    return np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
-
-
 def _some(images):
     """At most 16 of the user's images, float32."""
     return np.asarray(images[:: -(-len(images) // 16)], "float32")
 
 
-def _of_files(served, files):
-    """What Keras answers to files that Pillow has decoded, as predictions and training see them."""
-    one_by_one = [served.answers_of_keras(read_images([file], served.framing)) for file in files]
+def _of_each(served, batches):
+    """What Keras answers to batches, whatever size each has."""
+    one_by_one = [served.answers_of_keras(batch) for batch in batches]
     return {name: np.concatenate([answers[name] for answers in one_by_one]) for name in one_by_one[0]}
 
 

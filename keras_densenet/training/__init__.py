@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from keras_densenet.training.batch import largest_batch_size
     from keras_densenet.training.calibration import Calibration, calibrate
     from keras_densenet.training.evaluation import Evaluation, evaluate
-    from keras_densenet.training.folder import keep_decisions, load_model, load_record, model_file
     from keras_densenet.training.losses import BinaryCrossentropy, CategoricalCrossentropy, KnownAccuracy
     from keras_densenet.training.prediction import predict
     from keras_densenet.training.recipe import RECIPES, Recipe
     from keras_densenet.training.run import Diverged, Terminated, train
+    from keras_densenet.training.saved import keep_decisions, load_model, load_record, model_file
     from keras_densenet.training.strategy import make_strategy, uses_xla
     from keras_densenet.training.task import Task
     from keras_densenet.training.transfer import fine_tune, freeze

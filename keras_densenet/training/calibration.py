@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_densenet.data import Split
 from keras_densenet.files import write_json, written_beside
 from keras_densenet.models import Decisions, DenseNetModel
-from keras_densenet.models.flat import activation_name, ending, opened
+from keras_densenet.models.flat import logits_of, opened
 from keras_densenet.models.graph import Network
 from keras_densenet.training.curves import draw_reliability
 from keras_densenet.training.evaluation import Evaluation, answers, check_fits
@@ -191,10 +191,7 @@ def _ending(model):
             f"any model with a DenseNet in it. Received: {type(model).__name__} {model.name!r}"
         )
     network = opened(model)
-    scores, activation = ending(network)
-    kind = None if activation is None else activation_name(activation)
-    if kind not in ("softmax", "sigmoid"):
-        raise ValueError(f"The model must end in softmax or sigmoid. Received: {model.name!r}, which ends in {kind}")
+    scores, _, kind = logits_of(network)
     return Network(network.inputs, scores), kind
 
 

@@ -3,7 +3,7 @@
 import functools
 import pathlib
 
-from keras_densenet.files import write_csv, write_json, written_beside
+from keras_densenet.files import write_csv, write_json, write_table, written_beside
 from keras_densenet.training import curves
 from keras_densenet.training.metrics import known_of_labels, reliability
 
@@ -15,7 +15,7 @@ def write_evaluation(found, folder):
     folder = pathlib.Path(folder)
     write_json(folder / "evaluation.json", found.figures)
     rows = found.table
-    write_csv(folder / f"{'labels' if found.many else 'classes'}.csv", [rows[0], *(row.values() for row in rows)])
+    write_table(folder / f"{'labels' if found.many else 'classes'}.csv", rows)
     write_csv(folder / "predictions.csv", _predictions(found))
     write_csv(folder / "confusion.csv", _confusion(found))
     draw = {"confusion.png": _draw_confusion, "reliability.png": _draw_reliability}

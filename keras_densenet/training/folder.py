@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import csv
 import dataclasses
 import json
 import math
@@ -10,19 +9,16 @@ import pathlib
 import platform
 import shutil
 import zipfile
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 import keras_densenet
-from keras_densenet.files import changes, locked, sweep, written_beside
-from keras_densenet.models import Decisions, DenseNetModel
-from keras_densenet.models.flat import known_preprocessing
-from keras_densenet.training import losses, optimizer  # noqa: F401, whose classes checkpoints name
+from keras_densenet.files import changes, locked, sweep, write_table, written_beside
+from keras_densenet.models import DenseNetModel  # noqa: F401, which checkpoints name, as they do the classes of
+from keras_densenet.training import losses, optimizer  # noqa: F401
 from keras_densenet.training.curves import draw_curves
 from keras_densenet.training.recipe import completed
-from keras_densenet.types import Path
 
 
 @dataclasses.dataclass
@@ -69,7 +65,7 @@ class RunFolder:
             ) from None
         sweep(self.path, "*.*")
 
-    def claim(self, arguments, labels, images, devices):
+    def claim(self, arguments, labels, images, devices, is_over=lambda history: False):
         """Writes `run.json`, or reads it and makes sure that it is this run's; returns what it holds.
 
         A run that has ended is also this one's if this one has more epochs: then it has not ended any more.
@@ -79,6 +75,7 @@ class RunFolder:
             labels: names of the classes.
             images: what the data is, a dict for JSON.
             devices: for people to read, a dict for JSON.
+            is_over: whether a run with a history is not to have more epochs.
         """
         state = read_json(self.path / "run.json")
         if state is None:
@@ -100,12 +97,18 @@ class RunFolder:
         if changed := changes(before, now):
             raise ValueError(f"{str(self.path)!r} holds a run with other arguments ({changed}): give another --out")
         if longer:
-            self._lengthen(state, arguments)
+            self._lengthen(state, arguments, is_over)
         return state
 
-    def _lengthen(self, state, arguments):
-        if not (self.path / "checkpoint.keras").exists():
+    def _lengthen(self, state, arguments, is_over):
+        progress = self.read_progress()
+        if progress is None:
             raise ValueError(f"{str(self.path)!r} holds no checkpoint to go on from: give another --out")
+        if is_over(progress.history):
+            raise ValueError(
+                f"{str(self.path)!r} holds a run that its patience={arguments['recipe']['patience']} ended after epoch "
+                f"{progress.epoch}, and more epochs do not go on with: give another --out"
+            )
         del state["test"]
         state["arguments"] = arguments
         self.write_state(state)
@@ -154,7 +157,7 @@ class RunFolder:
                 archive.writestr(_PROGRESS, json.dumps(state))
 
         if history := state["history"]:
-            self._write("history.csv", lambda path: _write_csv(path, history))
+            write_table(self.path / "history.csv", history)
         self._write("checkpoint.keras", write)
 
     def read_progress(self):
@@ -205,7 +208,7 @@ class RunFolder:
                 write(beside)
 
 
-_PROGRESS, _CONFIG = "progress.json", "config.json"  # in the archive that a .keras file is
+_PROGRESS = "progress.json"  # in the archive that a .keras file is
 
 
 def _variables(model):
@@ -220,80 +223,3 @@ def read_json(path):
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a run's record: {error}") from None
-
-
-def model_file(path: Path) -> pathlib.Path:
-    """The `.keras` file that a path means: itself, or `model.keras` of a run's folder.
-
-    Examples:
-        >>> kd.training.model_file("runs/a").as_posix()
-        'runs/a/model.keras'
-    """
-    path = pathlib.Path(path)
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        what = f"{'a folder without a run' if path.is_dir() else 'not there'}. Give a run's folder or a .keras file"
-        if (path / "run.json").exists():
-            what = "a run that has not finished: call train again to go on, or give its best.keras"
-        raise FileNotFoundError(f"{str(path)!r} is {what}")
-    return file
-
-
-def load_model(path: Path) -> tuple[keras.Model, list[str]]:
-    """Loads the model of a run's folder or a `.keras` file, and the names of its classes.
-
-    Returns:
-        `(model, labels)`; the labels are numbers where neither the model nor the run's `run.json` beside it has them.
-
-    Examples:
-        >>> model, labels = kd.training.load_model("runs/a")
-        >>> labels
-        ['cat', 'dog', 'frog']
-    """
-    file = model_file(path)
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{str(file)!r} is not a complete .keras file: {error}") from None
-    shape = getattr(model, "output_shape", None)  # a list of several outputs, nothing of what is not built
-    numbers = [str(number) for number in range(shape[-1] or 0)] if isinstance(shape, tuple) else []
-    labels = getattr(model, "labels", None) or load_record(path).get("labels") or numbers
-    return known_preprocessing(model), labels
-
-
-def keep_decisions(file: Path, decisions: Decisions | None) -> None:
-    """Gives the `DenseNetModel` in a `.keras` file its `decisions`; all else in the file stays what it is.
-
-    Raises:
-        ValueError: if another kind of model is in it.
-
-    Examples:
-        >>> kd.training.keep_decisions("runs/a/best.keras", kd.models.Decisions(temperature=1.5))
-        >>> kd.training.load_model("runs/a/best.keras")[0].decisions.temperature
-        1.5
-    """
-    with zipfile.ZipFile(file) as old, written_beside(file) as beside:
-        state = json.loads(old.read(_CONFIG))
-        if state["registered_name"] != keras.saving.get_registered_name(DenseNetModel):
-            raise ValueError(f"{str(file)!r} must hold a DenseNetModel, which keeps decisions, and nothing around it")
-        state["config"]["decisions"] = decisions and decisions.as_json()
-        with zipfile.ZipFile(beside, "w") as new:
-            for item in old.infolist():
-                new.writestr(item, json.dumps(state) if item.filename == _CONFIG else old.read(item))
-
-
-def load_record(path: Path) -> dict[str, Any]:
-    """What `run.json` holds beside the model that a path means, a dict; empty where there is none.
-
-    Examples:
-        >>> kd.training.load_record("runs/a")["arguments"]["data"]
-        'photos'
-    """
-    return read_json(model_file(path).parent / "run.json") or {}
-
-
-def _write_csv(path, rows):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[-1])
-        writer.writeheader()
-        writer.writerows(rows)

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from keras_densenet.budget import Budget
-from keras_densenet.files import written_beside
+from keras_densenet.files import write_json
 from keras_densenet.training.recipe import Recipe
 
 
@@ -34,8 +34,7 @@ def write_plan(path, network, recipe, **others):
         recipe: a dict of `Recipe` fields that belong to the network.
         **others: JSON: "data" and "budget" as in `Plan`, the rest for people to read.
     """
-    with written_beside(path) as beside:
-        beside.write_text(json.dumps({"network": network, "recipe": recipe, **others}, indent=2) + "\n")
+    write_json(path, {"network": network, "recipe": recipe, **others})
 
 
 def read_plan(path):

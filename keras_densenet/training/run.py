@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import signal
@@ -72,9 +73,9 @@ def train(
     finish the step it is in (of many workers, up to ten), or the validation, and save it there; a second SIGINT does
     not wait.
 
-    A run that has ended goes on if it is called with more epochs. The schedule is then laid out over all of them, and
-    the new ones follow their part of it: the cosine rises to where the longer one would be and falls to 0 again. So the
-    run is not quite what it would have been with so many epochs from the start.
+    A run that has ended, other than by its patience, goes on if it is called with more epochs. The schedule is then
+    laid out over all of them, and the new ones follow their part of it: the cosine rises to where the longer one would
+    be and falls to 0 again. So the run is not quite what it would have been with so many epochs from the start.
 
     Args:
         network: a dict of `DenseNet` arguments without input, classes and dropout.
@@ -123,11 +124,13 @@ def train(
     }
     counts = {name: len(getattr(splits, name).labels) for name in ("train", "validation", "test")}
     images = {**counts, "shape": splits.train.images.shape[1:]}
-    if held_out := getattr(splits, "held_out", None):
-        images["held_out"] = held_out
+    if splits.held_out:
+        images["held_out"] = splits.held_out
     arguments, images = json.loads(json.dumps([arguments, images]))  # tuples become lists, as in the file
     with contextlib.closing(RunFolder(folder, is_chief(strategy))) as run, lost_worker_told(strategy):
-        state = run.claim(arguments, splits.labels, images, {"replicas": strategy.num_replicas_in_sync, "xla": xla})
+        devices = {"replicas": strategy.num_replicas_in_sync, "xla": xla}
+        is_over = functools.partial(task.is_over, patience=recipe.patience)
+        state = run.claim(arguments, splits.labels, images, devices, is_over)
         if "test" in state:
             return state
         progress = run.read_progress()
@@ -150,7 +153,7 @@ def train(
         loop = Loop(model, strategy, xla, task)
         callbacks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps)
         progress = _train_epochs(run, loop, splits, recipe, steps, progress, callbacks, last)
-        over = model.stop_training or task.is_over(progress.history, recipe.patience)
+        over = model.stop_training or is_over(progress.history)
         if progress.epoch < recipe.epochs and not over:
             return state
         with loop.averaged_weights():
@@ -232,7 +235,7 @@ def _stream(splits, recipe, strategy, progress):
             recipe.variation(),
             shard,
             classes=len(splits.labels),
-            **({"balanced": True} if recipe.sampling == "balanced" else {}),
+            balanced=recipe.sampling == "balanced",
         )[0]
 
     return distributed(strategy, batches, recipe.accumulate, progress.step, endless=True)

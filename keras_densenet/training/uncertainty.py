@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_densenet.compat.keras import freeze_alone, run_graph
 from keras_densenet.layers.folded import Folded
-from keras_densenet.models.flat import activation_name, ending, flat
+from keras_densenet.models.flat import flat, logits_of
 from keras_densenet.models.graph import Network
 from keras_densenet.types import Array, Tensor
 
@@ -87,10 +87,7 @@ def predict_with_uncertainty(
 def _sampler(model):
     """A function from images, temperature and seed to probabilities, and whether they are of many labels."""
     network = flat(model)
-    scores, activation = ending(network)
-    kind = None if activation is None else activation_name(activation)
-    if kind not in ("softmax", "sigmoid"):
-        raise ValueError(f"The model must end in softmax or sigmoid. Received: {model.name!r}, which ends in {kind}")
+    scores, activation, kind = logits_of(network)
     dropping = [layer for layer in network.layers if _drops(layer)]
     if not dropping:
         raise ValueError(

@@ -286,8 +286,9 @@ def find(name, plan):
 
 
 def member(plan):
-    """The name of the network that has an architecture's layers and widths; None where the family has none."""
-    return next((name for name in VARIANTS if _network(Architecture.plan(**variant(name))) == _network(plan)), None)
+    """The name of the network that has an architecture's weights, whose pool has none; None for none of the family."""
+    wanted = _network(plan)[:-1]
+    return next((name for name in VARIANTS if _network(Architecture.plan(**variant(name)))[:-1] == wanted), None)
 
 
 def _network(plan):

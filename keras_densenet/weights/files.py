@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 
 import keras
 import numpy as np
@@ -76,17 +75,11 @@ def load_weights(
     _check_plain(model, "Load weights before quantize or enable_lora")
     path = os.fspath(source)
     if checkpoint := catalogue.find(path, plan):
-        if plan.classes and not skip_mismatch:
-            _check_classes(plan.classes, checkpoint.classes if checkpoint.include_top else None, checkpoint.name)
-        fitting.check_dimensions(2, plan.rank, inflate, checkpoint.name)
-        channels = plan.input_shape[-1]
-        if not fitting.can_serve(checkpoint.channels, channels, adapt_channels):
-            what_to_do = fitting.adapting(checkpoint.channels, channels)
-            raise ValueError(f"{checkpoint.name!r} is for images of other channels; {what_to_do}")
+        fitting.check_published(checkpoint, plan, skip_mismatch, adapt_channels, inflate)
         path = fetch(checkpoint)
     with containers.opened(path) as stored:
         found = networks.find(stored, path, network)
-        values, skipped = _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate)
+        values, skipped = fitting.read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate)
     if found.layout != layouts.OURS:
         values = layouts.share_statistics(values, layouts.LAYOUTS[found.layout].epsilon, _epsilon(model))
     if checkpoint:
@@ -121,7 +114,7 @@ def load_alike(model, path):
         for there, here in found.names(plan).items():
             tensor = found.tensors.get(there)
             if tensor is not None and tuple(tensor.shape) == tuple(variables[here].shape):
-                values[here] = _checked(tensor, there, here, path)
+                values[here] = fitting.checked(tensor, there, here, path)
     for name, array in values.items():
         variables[name].assign(array)
     return list(values)
@@ -246,67 +239,3 @@ def _check_complete(model, variables, layout):
 def _check_finite(values):
     if wrong := [name for name, array in values.items() if not np.isfinite(array).all()]:
         raise ValueError(f"Weights must be finite numbers, in float32 too. Received: {', '.join(wrong[:3])}")
-
-
-def _read(found, plan, variables, path, skip_mismatch, adapt_channels, inflate):
-    """Checks and reads what a network needs: `({name: float64 array}, names that are left out)`."""
-    theirs, names, values, skipped = layouts.LAYOUTS[found.layout], found.names(plan), {}, []
-    if plan.classes and len(found.readers) > 1 and not found.classifier:
-        raise ValueError(
-            f"{path!r} has {len(found.readers)} layers that may be the classifier, "
-            f"{' and '.join(map(repr, found.readers))}: leave them out (--no-top, include_top=False and "
-            "reset_classifier)"
-        )
-    if plan.classes and found.classes is not None and not skip_mismatch:
-        _check_classes(plan.classes, found.classes, path)
-    dimensions = found.dimensions or plan.rank
-    fitting.check_dimensions(dimensions, plan.rank, inflate, path)
-    for there, here in names.items():
-        owner = here if here in variables else re.sub("_moving_(mean|variance)$", "_gamma", here)
-        tensor, rank = found.tensors.get(there), len(variables[owner].shape)
-        shape = fitting.shape_in(dimensions, tuple(variables[owner].shape))
-        stored = None if tensor is None else tuple(tensor.shape)
-        others = None
-        if here == "stem/conv_kernel" and stored is not None:
-            others = fitting.stem_channels(theirs.shape_here(stored), shape)
-        if stored == theirs.shape(shape) or (others and fitting.can_serve(others, shape[-2], adapt_channels)):
-            array = theirs.here(_checked(tensor, there, here, path))
-            values[here] = fitting.inflated(fitting.for_channels(array, shape[-2]) if others else array, rank, inflate)
-        elif skip_mismatch and here.startswith("classifier/"):
-            skipped.append(here)
-        else:
-            raise ValueError(
-                f"{path!r} holds the weights of another network: this one needs {there} of shape "
-                f"{theirs.shape(shape)}. Received: {'no such tensor' if stored is None else stored}"
-                + (f"; {fitting.adapting(others, shape[-2])}" if others else "")
-            )
-    left = set(found.backbone.values()) | ({*found.left_over(names)} if plan.classes and not skipped else set())
-    if extra := [name for name in found.tensors if name in left - names.keys()]:
-        raise ValueError(f"{path!r} holds the weights of another network: this one has no {', '.join(extra[:3])}")
-    return values, skipped
-
-
-def _check_classes(classes, found, source):
-    if found is None:
-        raise ValueError(
-            f"{source!r} has no classifier: leave it out (--no-top, include_top=False), or give classes other than "
-            f"1000 for a new one. Received: classes={classes}"
-        )
-    if classes != found:
-        raise ValueError(
-            f"classes must be {found} for the weights in {source!r}, or leave their classifier out: --no-top, "
-            f"skip_mismatch=True, or include_top=False and reset_classifier. Received: classes={classes}"
-        )
-
-
-def _checked(tensor, there, here, path):
-    if tensor.dtype.kind != "f" and tensor.dtype.name != "bfloat16":
-        raise ValueError(
-            f"{there} in {path!r} must hold floating-point numbers, not quantised ones. Received: {tensor.dtype}"
-        )
-    array = np.asarray(tensor[()], "float64")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{there} in {path!r} holds values that are not finite: the file is damaged")
-    if here.endswith("_variance") and (array < 0).any():
-        raise ValueError(f"{there} in {path!r} holds a negative variance: the file is damaged")
-    return array

@@ -76,6 +76,16 @@ def test_a_cam_covers_the_whole_photo_and_is_darker_where_the_network_did_not_lo
     assert (text.min() < 100, text.max()) == (True, 255)  # the caption
 
 
+def test_a_cam_shows_values_of_any_range(file, tmp_path):
+    values = np.zeros((400, 1600), "float32")
+    values[:, :20], values[:, 20:40] = -1000, 3000  # which a cut of 9x8 in the centre leaves out
+    np.save(tmp_path / "ct.npy", values)
+    _invoke("explain", "cam", file, tmp_path / "ct.npy", "--class", "3", "--out", tmp_path)
+    with Image.open(tmp_path / "ct-3.png") as picture:
+        shown = np.asarray(picture.convert("L"))[100, [4, 20, 100]]
+    np.testing.assert_allclose(shown, [0, 127, 31], atol=1)
+
+
 def test_captions_may_hold_anything(tmp_path):
     for caption in ("$5_$ 3%", "猫\ufdd0", "long " * 40):
         explain.draw_captioned(np.zeros((20, 30, 3), "uint8"), caption, tmp_path / "c.png")

@@ -152,12 +152,13 @@ def test_a_folded_model_is_taken_too(served, tmp_path):
 def test_decisions_are_counted_and_near_ties_are_none():
     expected = np.array([[0.6, 0.4], [0.501, 0.499], [0.2, 0.8], [0.9, 0.1]])
     found = np.array([[0.55, 0.45], [0.49, 0.51], [0.6, 0.4], [0.9, 0.1]])
-    assert Agreement.of(found, expected, "softmax") == (4, 0.75, pytest.approx(0.4))
-    assert Agreement.of(found, expected, "sigmoid") == (4, 0.75, pytest.approx(0.4))
+    assert Agreement.of(found, expected) == (4, 0.75, pytest.approx(0.4))
+    assert Agreement.of(found, expected, (0.5, 0.5)) == (4, 0.75, pytest.approx(0.4))
+    assert Agreement.of(found, expected, (0.3, None)).decisions == 7 / 8  # only the third image's 0.2 reached it
     with pytest.raises(ValueError, match=r"In bfloat16, 75\.0% of the decisions"):
-        Agreement.of(found, expected, "softmax").check("bfloat16")
+        Agreement.of(found, expected).check("bfloat16")
     with pytest.raises(ValueError, match="differ by up to nan"):
-        Agreement.of(found * np.nan, expected, "sigmoid").check("float16")
+        Agreement.of(found * np.nan, expected, (0.5, 0.5)).check("float16")
 
 
 def test_the_command_exports_compares_and_refuses(served, tmp_path):

@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from keras_densenet.cli import common
 from keras_densenet.data.splits import subset
-from keras_densenet.training import Recipe, load_model, train
+from keras_densenet.training import Recipe, load_model, load_record, train
 from keras_densenet.training.metrics import summary
 from tests import many
 from tests.training import processes
@@ -74,7 +75,7 @@ def test_what_is_unknown_makes_no_difference(splits, tmp_path):
     assert (np.delete(biases, 3) != 0).all()
 
 
-def test_one_class_is_judged_by_the_area_where_that_is_asked_for_and_patience_ends_the_run(stripes, tmp_path):
+def test_one_class_is_judged_by_the_area_where_that_is_asked_for_and_patience_ends_the_run(stripes, tmp_path, capsys):
     recipe = Recipe(epochs=9, batch_size=16, learning_rate=1e-9, xla=False, monitor="val_auroc", patience=2)
     state = train(processes.NETWORK, "stripes", stripes, recipe, tmp_path)
     rows = history(tmp_path)
@@ -84,3 +85,8 @@ def test_one_class_is_judged_by_the_area_where_that_is_asked_for_and_patience_en
     assert train(processes.NETWORK, "stripes", stripes, recipe, tmp_path) == json.loads(
         (tmp_path / "run.json").read_text()
     )
+    common.run_training(processes.NETWORK, "stripes", stripes, recipe, tmp_path)
+    assert f"nothing is left to train (its --patience ended it after epoch {len(rows)})" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"patience=2 ended after epoch {len(rows)}, and more epochs do not go on"):
+        train(processes.NETWORK, "stripes", stripes, recipe.changed(epochs=12), tmp_path)
+    assert "test" in load_record(tmp_path)

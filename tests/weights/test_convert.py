@@ -1,5 +1,6 @@
 """`keras-densenet convert` and `weights`."""
 
+import dataclasses
 import re
 
 import keras
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 import keras_densenet as kd
 from keras_densenet.cli import app
-from keras_densenet.weights.catalogue import CHECKPOINTS
+from keras_densenet.family import variant
+from keras_densenet.weights.catalogue import CHECKPOINTS, member
 from tests import tiny
 from tests.oracle import randomise
 from tests.weights import foreign
@@ -120,6 +122,14 @@ def test_a_member_of_the_family_and_a_wrapper_are_told_by_name(tmp_path):
     assert f"network: {NAME}, blocks 6-6-6, k=12, theta=0.5, cifar stem\n" in told
     assert (loaded(told).architecture.classes, loaded(told).name) == (3, "densenet_bc_40_12")
     assert "layout: torchvision, its names behind 'state_dict.module.'\n" in told
+
+
+def test_a_pool_has_no_weights_and_so_a_name_is_found_without_it():
+    told = tell(foreign.FIXTURES / "tiny_timm_blur_d.safetensors")
+    assert "pool: taken for max: weights do not tell whether it is max or blur\n" in told
+    plan = kd.Architecture.plan(**variant("densenetblur121d"))
+    assert member(dataclasses.replace(plan, stem_pool="max")) == "densenetblur121d"
+    assert member(dataclasses.replace(plan, stem="imagenet")) == "densenet121"
 
 
 def test_of_two_networks_both_are_told(tmp_path):
