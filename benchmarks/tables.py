@@ -1,6 +1,6 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, contestants, intel, gpu, inference, growth, accuracy, search, front and halving.
+Likewise machines, contestants, intel, gpu, inference, growth, volumes, voxels, accuracy, search, front and halving.
 """
 
 import math
@@ -143,6 +143,38 @@ def growth():
     yield f"Of the buffers' growth with L, a part proportional to L^2 makes {', '.join(shares)}. {about}."
 
 
+def volumes():
+    """A training step on volumes, and how large they can be."""
+    about, rows = read("volumes")
+    yield from _head("", "time of a step", "buffers", "peak RSS", "largest cube in 4 GB", "first call")
+    for row in rows:
+        buffers, largest = "", ""
+        if row["buffers"]:
+            buffers, largest = f"{row['buffers'] / 1e6:,.0f} MB", f"{row['largest']:.0f}^3"
+        figures = f"{row['seconds']:.2f} s", buffers, f"{row['peak_rss'] / 1e6:,.0f} MB", largest
+        yield _line(row["name"], *figures, f"{row['first_call']:.0f} s")
+    found = {row["name"]: row for row in rows}
+    ours, theirs = found[OURS], found["ordinary Keras, XLA"]
+    time, buffers = (ours[what] / theirs[what] for what in ("seconds", "buffers"))
+    off = max((row["deviation"] or 0 for row in rows), key=abs)
+    yield (
+        f"\n{time:.2f}x the time and {buffers:.2f}x the buffers of ordinary Keras under XLA. The largest cubes follow "
+        f"from the buffers at 32^3 and 64^3; at 80^3 that was {off:+.1%} off at most. {about}."
+    )
+
+
+def voxels():
+    """Digits found in noise."""
+    about, rows = read("digits as volumes and signals")
+    yield from _head("", "parameters", "MACs", "examples", "accuracy on held-out digits", "time", "processor time")
+    for row in rows:
+        size = f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", f"{row['train'] * row['epochs']:,.0f}"
+        spent = f"{row['seconds']:.0f} s", f"{row['processor_seconds']:.0f} s"
+        what = f"{row['task']}, {row['shape']}, seed {row['seed']:.0f}"
+        yield _line(what, *size, f"{row['test_accuracy']:.1%} of {row['test']:.0f}", *spent)
+    yield f"\n{about}."
+
+
 def accuracy():
     """A DenseNet-BC and a ResNet after the same training on Fashion-MNIST."""
     about, rows = read("accuracy, fashion_mnist")
@@ -218,5 +250,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = machines, contestants, intel, gpu, train_step, inference, growth, accuracy, search, front, halving
-    print("\n".join(next(table for table in tables if table.__name__ == sys.argv[1])()))
+    tables = machines, contestants, intel, gpu, train_step, inference, growth, volumes, voxels, accuracy, search, front
+    print("\n".join(next(table for table in (*tables, halving) if table.__name__ == sys.argv[1])()))
