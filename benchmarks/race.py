@@ -48,6 +48,8 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
     """
     pythons = {name: python_of(name) for name in TASKS[task] if not only or name in only}
     names = [name for name, python in pythons.items() if python]
+    if lacking := [name for name in pythons if name not in names]:
+        console.print(f"not installed, and left out: {', '.join(lacking)}", style="yellow")
     plan, workers, rounds = plan_of(network), {}, min(rounds, ROUNDS)
     with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
