@@ -2,11 +2,14 @@
 
 A `plan` has the fields of `keras_densenet.Architecture` and the network's name; a `policy` is Keras' dtype policy, for
 torch its autocast. All train with Nesterov momentum SGD on one fixed batch, on a GPU where there is one. TensorFlow and
-torch do not bear each other in one process, so each is imported where it is used.
+torch do not bear each other in one process, so each is imported where it is used; torch may be installed in another
+Python, which the variable KERAS_DENSENET_TORCH_PYTHON names.
 """
 
 import functools
 import os
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -198,15 +201,23 @@ INFER = {
     "ONNX Runtime": _onnxruntime_infer,
     "OpenVINO": _openvino_infer,
 }
-NEEDS = {
-    "torchvision": ("torchvision",),
-    "ONNX": ("onnxruntime", "onnxscript", "torchvision"),
-    "OpenVINO": ("openvino",),
-    "MONAI": ("monai",),
+TORCH_PYTHON = os.environ.get("KERAS_DENSENET_TORCH_PYTHON") or sys.executable
+NEEDS = {  # which Python has to have which modules
+    "torchvision": (TORCH_PYTHON, "torchvision"),
+    "ONNX": (TORCH_PYTHON, "onnxruntime", "onnxscript", "torchvision"),
+    "OpenVINO": (sys.executable, "openvino"),
+    "MONAI": (TORCH_PYTHON, "monai"),
 }
 VOLUMES = {name: TRAIN[name] for name in ("keras_densenet, XLA", "ordinary Keras, XLA")}
 VOLUMES["MONAI eager"] = functools.partial(_torch_train, False)
 TASKS = {"train": TRAIN, "infer": INFER, "train on volumes": VOLUMES}
+
+
+def python_of(name):
+    """The Python that runs a contestant; None where that lacks something."""
+    python, *modules = next((needs for word, needs in NEEDS.items() if word in name), (sys.executable,))
+    lacks = "import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, sys.argv[1:])))"
+    return None if modules and subprocess.run([python, "-c", lacks, *modules]).returncode else python
 
 
 def environment(name):

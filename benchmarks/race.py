@@ -5,8 +5,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
-import importlib.metadata
-import importlib.util
+import functools
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from benchmarks.contestants import NEEDS, TASKS, environment
+from benchmarks.contestants import TASKS, TORCH_PYTHON, environment, python_of
 from keras_densenet import Architecture
 from keras_densenet.family import variant
 
@@ -47,7 +46,10 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
         A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, on a GPU
         peak_gpu, and of an XLA program the seconds of its compilation and the bytes of its temporary buffers.
     """
-    names = [name for name in TASKS[task] if _installed(name) and (not only or name in only)]
+    pythons = {name: python_of(name) for name in TASKS[task] if not only or name in only}
+    names = [name for name, python in pythons.items() if python]
+    if lacking := [name for name in pythons if name not in names]:
+        console.print(f"not installed, and left out: {', '.join(lacking)}", style="yellow")
     plan, workers, rounds = plan_of(network), {}, min(rounds, ROUNDS)
     with rich.progress.Progress(console=console, transient=True) as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task(f"{task} {plan['name']} batch {batch_size}", total=len(names) * (rounds + 2))
@@ -80,7 +82,7 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
                 with open(_log_file(folder, name), "w") as log:
                     arguments = [task, name, json.dumps(plan), str(batch_size), policy]
                     workers[name] = subprocess.Popen(
-                        [sys.executable, "-m", "benchmarks.worker", *arguments],
+                        [pythons[name], "-m", "benchmarks.worker", *arguments],
                         env={**environment(name), **_TELL_COMPILATION},
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
@@ -213,16 +215,17 @@ def machine():
     """The machine and the versions in one line."""
     text = pathlib.Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
     model = next((line.split(":")[1].strip() for line in text.splitlines() if "model name" in line), platform.machine())
-    names = [
-        name for name in ("tensorflow", "keras", "torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)
-    ]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    here = _versions(sys.executable, "tensorflow", "keras", "onnxruntime", "openvino")
+    versions = ", ".join([*here, *_versions(TORCH_PYTHON, "torch", "monai")])
     return f"{datetime.date.today()}, {model}, {len(os.sched_getaffinity(0))} cores and threads; {versions}"
 
 
-def _installed(name):
-    needed = [module for word, modules in NEEDS.items() if word in name for module in modules]
-    return all(map(importlib.util.find_spec, needed))
+@functools.cache
+def _versions(python, *names):
+    """The installed ones of packages of a Python, with their versions."""
+    told = "[print(name, version(name)) for name in sys.argv[1:] if find_spec(name)]"
+    script = f"import sys; from importlib.metadata import version; from importlib.util import find_spec; {told}"
+    return subprocess.run([python, "-c", script, *names], capture_output=True, text=True).stdout.splitlines()
 
 
 def _draw(title, rows, caption):

@@ -1,6 +1,6 @@
 """The tables of README and docs/, from the files in `benchmarks/results`: python -m benchmarks.tables train_step.
 
-Likewise machines, contestants, intel, gpu, inference, growth, accuracy, search, front and halving.
+Likewise machines, contestants, intel, gpu, inference, growth, volumes, voxels, accuracy, search, front and halving.
 """
 
 import math
@@ -12,6 +12,7 @@ import scipy.stats
 from benchmarks.growth import bend
 from benchmarks.halving import gain
 from benchmarks.race import RESULTS, read
+from benchmarks.volumes import CHECKED, KNOWN, RACE, TITLE, extrapolated
 
 TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
@@ -149,6 +150,40 @@ def growth():
     yield f"Of the buffers' growth with L, a part proportional to L^2 makes {', '.join(shares)}. {about}."
 
 
+def volumes():
+    """A training step on volumes, and how large they can be."""
+    edges = (RACE, *KNOWN, CHECKED)
+    about, rows = read(TITLE.format(RACE))
+    each = {edge: {row["name"]: row["buffers"] for row in read(TITLE.format(edge))[1]} for edge in edges}
+    yield from _head("", "time of a step", "buffers", "peak RSS", "largest cube in 4 GB", "first call")
+    found, off = {row["name"]: row for row in rows}, []
+    for name, row in found.items():
+        buffers, largest = "", ""
+        if row["buffers"]:
+            largest, deviation = extrapolated({edge: of[name] for edge, of in each.items()})
+            buffers, largest, off = f"{row['buffers'] / 1e6:,.0f} MB", f"{largest}^3", [*off, f"{deviation:+.1%}"]
+        figures = f"{row['seconds']:.2f} s", buffers, f"{row['peak_rss'] / 1e6:,.0f} MB", largest
+        yield _line(name, *figures, f"{row['first_call']:.0f} s")
+    time, buffers = (found[OURS][what] / found["ordinary Keras, XLA"][what] for what in ("seconds", "buffers"))
+    yield (
+        f"\n{time:.2f}x the time and {buffers:.2f}x the buffers of ordinary Keras under XLA. The largest cubes, one in "
+        f"a batch, follow from the buffers at {' and '.join(f'{edge}^3' for edge in KNOWN)}; those at {CHECKED}^3 are "
+        f"{' and '.join(off)} off what so follows. {about}."
+    )
+
+
+def voxels():
+    """Digits found in noise."""
+    found = [read(path.stem) for path in sorted(RESULTS.glob("digits in noise, *.csv"), reverse=True)]
+    yield from _head("", "parameters", "MACs", "examples", "accuracy on held-out digits", "time", "processor time")
+    for row in (row for _, rows in found for row in rows):
+        size = f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", f"{row['train']:,.0f}"
+        spent = f"{row['seconds']:.0f} s", f"{row['processor_seconds']:.0f} s"
+        what = f"{row['task']}, {row['shape']}, seed {row['seed']:.0f}"
+        yield _line(what, *size, f"{row['test_accuracy']:.1%} of {row['test']:.0f}", *spent)
+    yield f"\nTimes are those of all that training takes, compilation and evaluation with it. {found[0][0]}."
+
+
 def accuracy():
     """A DenseNet-BC and a ResNet after the same training on Fashion-MNIST."""
     about, rows = read("accuracy, fashion_mnist")
@@ -224,5 +259,5 @@ def _line(*cells):
 
 
 if __name__ == "__main__":
-    tables = machines, contestants, intel, gpu, train_step, inference, growth, accuracy, search, front, halving
-    print("\n".join(next(table for table in tables if table.__name__ == sys.argv[1])()))
+    tables = machines, contestants, intel, gpu, train_step, inference, growth, volumes, voxels, accuracy, search, front
+    print("\n".join(next(table for table in (*tables, halving) if table.__name__ == sys.argv[1])()))

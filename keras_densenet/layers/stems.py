@@ -9,7 +9,7 @@ from keras_densenet import ops
 from keras_densenet.architecture import StemConvolution, by, check_count, image_words, stem_convolutions
 from keras_densenet.layers.base import Norm, PaperLayer, any_image, channels_of, halved, images_like
 from keras_densenet.layers.preprocess import plain_mode
-from keras_densenet.ops.volumes import convolve_strided
+from keras_densenet.ops.convolution import convolve_strided
 from keras_densenet.types import Mode, Shape, Tensor
 
 

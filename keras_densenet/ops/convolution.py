@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from keras_densenet.ops import volumes
 from keras_densenet.ops.forms import forms
 from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Tensor
@@ -59,6 +60,34 @@ def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Te
     if len(x.shape) == 3:
         return gradient_of_kernel(x[:, None], upstream[:, None], (1, *window))[0]
     return forms().gradient_of_kernel(x, upstream, window)
+
+
+def convolve_strided(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """Convolves a volume that is padded already, with a kernel of any size.
+
+    The planes side by side that this makes of `x`, several times as large, are made again for the gradient, not kept.
+
+    Args:
+        x: `(batch, depth, height, width, channels)`.
+        kernel: `(*window, channels, filters)`, of as many along each axis.
+        stride: along each axis.
+
+    Returns:
+        `(batch, ..., filters)`.
+    """
+
+    @tf.custom_gradient
+    def run(x, kernel):
+        def gradient(upstream):
+            again = forms().after(upstream, x)
+            with tf.GradientTape() as tape:
+                tape.watch((again, kernel))
+                y = volumes.convolve_strided(again, kernel, stride)
+            return tape.gradient(y, (again, kernel), upstream)
+
+        return volumes.convolve_strided(x, kernel, stride), gradient
+
+    return run(x, kernel)
 
 
 def is_matrix(kernel: Tensor) -> bool:

@@ -91,7 +91,7 @@ class Plain:
 
     @staticmethod
     def after(tensor: Tensor, value: Tensor) -> Tensor:
-        """Passes `value` `(channels,)` through unchanged; what follows from it is computed after `tensor`."""
+        """Passes `value`, something small, through unchanged; what follows from it is computed after `tensor`."""
         return value
 
     @staticmethod

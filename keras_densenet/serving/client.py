@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_densenet.serving.extra import serving_api
-from keras_densenet.types import Array
+from keras_densenet.types import Array, Shape
 
 RETRIES = 3
 _GRPC_RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": %d, "initialBackoff": "0.1s",
@@ -26,9 +26,10 @@ def connect(url: str, timeout: float = 30.0) -> "RestClient | GrpcClient":
         timeout: seconds that one request may take.
 
     Returns:
-        A client with `predict(signature, inputs)`, from a dict of arrays (or lists of bytes) to a dict of arrays, and
-        `status()`. Strings come as `str`, but as `bytes` in outputs whose name ends in `_bytes`. It asks again, three
-        times, when the server cannot be reached, is overloaded or just starting.
+        A client with `predict(signature, inputs)`, from a dict of arrays (or lists of bytes) to a dict of arrays,
+        `inputs()`, the shapes that each signature takes, and `status()`. Strings come as `str`, but as `bytes` in
+        outputs whose name ends in `_bytes`. It asks again, three times, when the server cannot be reached, is
+        overloaded or just starting.
 
     Raises:
         ValueError: for a URL of another form.
@@ -71,9 +72,21 @@ class RestClient:
         return {name: _from_json(values) for name, values in answer.items()}
 
     def _only_output(self, signature):
-        known = self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+        known = self._signatures()
         (name,) = known.get(signature or "serving_default", next(iter(known.values())))["outputs"]
         return name
+
+    def _signatures(self):
+        return self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+
+    def inputs(self) -> dict[str, dict[str, Shape]]:
+        """The shapes of each signature's inputs by name, None for a size that may be any."""
+
+        def shape(tensor):
+            return _shape(int(axis["size"]) for axis in tensor["tensor_shape"].get("dim", ()))
+
+        known = self._signatures().items()
+        return {name: {key: shape(value) for key, value in of.get("inputs", {}).items()} for name, of in known}
 
     def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
@@ -125,6 +138,20 @@ class GrpcClient:
         found = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
         return {name: value if name.endswith("_bytes") else _text(value) for name, value in found.items()}
 
+    def inputs(self) -> dict[str, dict[str, Shape]]:
+        """The shapes of each signature's inputs by name, None for a size that may be any."""
+        api = serving_api("apis.get_model_metadata_pb2")
+        stub = serving_api("apis.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
+        request = self._for_model(api.GetModelMetadataRequest(metadata_field=["signature_def"]))
+        known = api.SignatureDefMap()
+        self._ask(stub.GetModelMetadata, request).metadata["signature_def"].Unpack(known)
+
+        def shape(tensor):
+            return _shape(axis.size for axis in tensor.tensor_shape.dim)
+
+        signatures = known.signature_def.items()
+        return {name: {key: shape(value) for key, value in of.inputs.items()} for name, of in signatures}
+
     def status(self) -> dict[int, str]:
         """The states of the versions, a dict by number."""
         api = serving_api("apis.get_model_status_pb2")
@@ -148,6 +175,10 @@ class GrpcClient:
             lost = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
             kind, what = (ConnectionError, "does not answer") if lost else (RuntimeError, "refuses")
             raise kind(f"{self._address} {what}, {error.code().name}: {error.details()}") from None
+
+
+def _shape(sizes):
+    return tuple(None if size < 0 else size for size in sizes)
 
 
 def _to_json(values):

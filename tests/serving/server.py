@@ -6,6 +6,7 @@ It polls the base path for the newest version and replays its warm-up requests b
 import base64
 import concurrent.futures
 import contextlib
+import functools
 import http.server
 import json
 import pathlib
@@ -15,6 +16,7 @@ import threading
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import json_format
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -166,10 +168,8 @@ class _Rest(http.server.BaseHTTPRequestHandler):
 
     def _metadata(self):
         version, model = self._model()
-        known = {
-            name: {"outputs": {key: {"name": value.name} for key, value in signature.outputs.items()}}
-            for name, signature in model.signatures.items()
-        }
+        as_dict = functools.partial(json_format.MessageToDict, preserving_proto_field_name=True)
+        known = {name: as_dict(signature) for name, signature in model.signatures.items()}
         spec = {"name": self.server.owner.name, "signature_name": "", "version": str(version)}
         return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": known}}}
 
