@@ -131,7 +131,6 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
         "HF_HUB_DISABLE_XET": "1",
         "KERAS_HOME": str(tmp_path / "keras"),
         "PYTHONPATH": str(readme.ROOT),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiled sooner
     }
     pages = {name: readme.blocks(path.read_text(), "python") for name, path in readme.PAGES.items()}
     md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()

@@ -17,7 +17,7 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", "keras_densenet_launch.py",
 
 
 def _run(*command, folder):
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XLA_FLAGS"))}
     done = subprocess.run([*map(str, command)], cwd=folder, env=plain, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
