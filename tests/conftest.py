@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 import signal
 import unittest.mock
@@ -17,6 +18,8 @@ import tensorflow as tf
 tf.config.experimental.enable_tensor_float_32_execution(False)  # on a GPU, float32 is compared as such
 # XLA takes seconds to compile a tiny step: it does where a test asks for it, not wherever Keras would choose it.
 unittest.mock.patch.object(keras.Model, "_resolve_auto_jit_compile", return_value=False).start()
+gc.freeze()  # half a million objects of TensorFlow that stay are not looked through again and again
+gc.set_threshold(10_000)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
 
 
