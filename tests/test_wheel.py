@@ -47,6 +47,7 @@ def environment(wheel, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_wheel_has_the_package_its_types_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -60,6 +61,7 @@ def test_a_wheel_has_the_package_its_types_and_nothing_else(wheel):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_the_quickstart_runs_from_an_installed_wheel(environment, tmp_path):
     where = _run(

@@ -131,6 +131,7 @@ def test_the_compiled_step_needs_memory_that_grows_no_faster_than_depth(tmp_path
     assert per_layer[1] <= per_layer[0] * 1.2
 
 
+@pytest.mark.slow
 def test_fifty_steps_follow_the_plain_composition(float64):
     model = randomise(network())
     oracle = plain_model(model)
