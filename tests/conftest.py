@@ -1,10 +1,14 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 import signal
+import unittest.mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_DENSENET_CACHE"] = ""  # what one test compiles, another shall
+# The same program from XLA, whose code is made at once instead of fast; `XLA_FLAGS= pytest` makes it as users have it.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
 
 import keras
 import numpy as np
@@ -12,6 +16,10 @@ import pytest
 import tensorflow as tf
 
 tf.config.experimental.enable_tensor_float_32_execution(False)  # on a GPU, float32 is compared as such
+# XLA takes seconds to compile a tiny step: it does where a test asks for it, not wherever Keras would choose it.
+unittest.mock.patch.object(keras.Model, "_resolve_auto_jit_compile", return_value=False).start()
+gc.freeze()  # half a million objects of TensorFlow that stay are not looked through again and again
+gc.set_threshold(10_000)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
 
 

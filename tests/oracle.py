@@ -83,7 +83,11 @@ def step(model, images, training=True, jit_compile=False):
     Returns:
         `(output, gradient of the images, {id(variable): gradient})`, the gradients as numpy arrays.
     """
-    images = tf.convert_to_tensor(images)
+    return stepper(model, training, jit_compile)(images)
+
+
+def stepper(model, training=True, jit_compile=False):
+    """The function from images to what `step` returns, compiled once for all calls."""
     variables = model.trainable_variables
 
     @tf.function(jit_compile=True) if jit_compile else lambda function: function
@@ -95,8 +99,11 @@ def step(model, images, training=True, jit_compile=False):
             loss = tf.reduce_sum(output * np.random.default_rng(1).normal(size=shape).astype(output.dtype.name))
         return output, *tape.gradient(loss, [images, *(v.value for v in variables)])
 
-    output, of_images, *of_weights = (tensor.numpy() for tensor in run(images))
-    return output, of_images, dict(zip(map(id, variables), of_weights, strict=True))
+    def found(images):
+        output, of_images, *of_weights = (tensor.numpy() for tensor in run(tf.convert_to_tensor(images)))
+        return output, of_images, dict(zip(map(id, variables), of_weights, strict=True))
+
+    return found
 
 
 def assert_equal_step(model, images, training=True, jit_compile=False, rtol=1e-9):

@@ -3,6 +3,10 @@
 import pathlib
 import runpy
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 

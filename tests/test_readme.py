@@ -131,7 +131,6 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
         "HF_HUB_DISABLE_XET": "1",
         "KERAS_HOME": str(tmp_path / "keras"),
         "PYTHONPATH": str(readme.ROOT),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiled sooner
     }
     pages = {name: readme.blocks(path.read_text(), "python") for name, path in readme.PAGES.items()}
     md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
@@ -195,7 +194,7 @@ def test_a_command_is_understood_and_does_what_it_says(words, place, monkeypatch
         assert (place / words[words.index("--out") + 1]).exists()
 
 
-def test_other_commands_are_known_and_their_extras_and_files_exist(place):
+def test_other_commands_are_known_and_their_extras_and_files_exist():
     others = [words for words in readme.commands() if words not in OURS]
     assert {words[0] for words in others} <= {*ELSEWHERE, "python"}
     scripts = [words[1] for words in others if words[0] == "python" and words[1] != "-m"]

@@ -1,6 +1,10 @@
 """Statistics shared by replicas: the gradient of a block on two devices is that of one device with the whole batch."""
 
+import pytest
+
 from tests.tiny import run_fresh
+
+pytestmark = pytest.mark.slow
 
 _TWO_DEVICES = """
 import keras, numpy as np, tensorflow as tf

@@ -46,12 +46,6 @@ class TestInFloat64:
         oracle.assert_equal_step(model, images_for(model))
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("shape", [SIGNAL, VOLUME], ids=SMALL)
-    def test_network_equals_the_plain_composition_under_xla(self, shape):
-        model = oracle.randomise(network(stem="imagenet", blocks=(2, 1), input_shape=shape))
-        oracle.assert_equal_step(model, images_for(model), jit_compile=True)
-
-    @pytest.mark.slow
     @both
     @pytest.mark.parametrize("bottleneck", [True, False], ids=["bottleneck", "plain"])
     @pytest.mark.parametrize("wanted", [Target(True, "CPU"), Target(True, "GPU"), Target(False, "GPU")], ids=str)
@@ -88,13 +82,14 @@ class TestInFloat64:
         oracle.assert_equal_step(model, images_for(model, batch), training)
 
     @pytest.mark.slow
-    @both
-    def test_a_network_learns_as_the_plain_composition_does(self, shape):
-        model = network(blocks=(1, 1), input_shape=shape)
+    @pytest.mark.parametrize("shape", [SIGNAL, VOLUME], ids=SMALL)
+    def test_a_network_learns_under_xla_as_the_plain_composition_does(self, shape):
+        model = oracle.randomise(network(stem="imagenet", blocks=(1, 1), input_shape=shape))
         other, images, labels = oracle.plain_model(model), images_for(model, 6), np.arange(6) % 5
         losses = {}
         for each in (model, other):
-            each.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", jit_compile=False)
+            optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+            each.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=each is model)
             losses[each] = [each.train_on_batch(images, labels) for _ in range(3)]
         oracle.assert_close(losses[model], losses[other], 1e-9, "losses")
         oracle.assert_equal_weights(model, other, 1e-8)

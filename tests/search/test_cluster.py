@@ -20,6 +20,8 @@ from keras_densenet.search.cluster import RobustTuner
 from keras_densenet.search.state import claim
 from tests.tiny import ONE_POINT
 
+pytestmark = pytest.mark.slow
+
 # Processes are forked from one that has imported everything and done nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])

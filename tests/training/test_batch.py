@@ -69,6 +69,7 @@ print(json.dumps([found, tried]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_where_a_step_runs_out_of_memory_half_is_tried():
     limit = {"TF_CPU_ALLOCATOR_USE_BFC": "1", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "200"}

@@ -11,6 +11,8 @@ import pytest
 from keras_densenet.training import Recipe, make_strategy
 from tests.training import processes
 
+pytestmark = pytest.mark.slow
+
 # 20 steps, in none of which rounding takes a ReLU to its other side; from there on all would differ.
 RECIPE = Recipe(epochs=5, batch_size=16, learning_rate=0.02, augmentation="cifar", xla=False)
 

@@ -15,6 +15,8 @@ from keras_densenet.training import Recipe
 from keras_densenet.training.folder import RunFolder
 from tests.training import processes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def kills(pytestconfig):

@@ -7,6 +7,8 @@ import pytest
 import keras_densenet as kd
 from tests.weights import foreign
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ["densenet121", "densenet161", "densenet169", "densenet201"]
 
 
