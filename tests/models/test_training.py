@@ -22,6 +22,7 @@ def compiled(model, **options):
     return model
 
 
+@pytest.mark.slow
 def test_fit_under_xla_lowers_the_loss_and_moves_all_weights_and_statistics():
     model = compiled(small(dropout_rate=0.05), jit_compile=True)
     before = [variable.numpy() for variable in model.weights]
@@ -33,6 +34,7 @@ def test_fit_under_xla_lowers_the_loss_and_moves_all_weights_and_statistics():
     assert still == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_step_in_mixed_precision_under_xla_has_a_finite_loss_and_float32_statistics(policy):
     keras.config.set_dtype_policy(policy)
