@@ -26,7 +26,8 @@ def extrapolated(buffers):
 def main():
     for edge in map(int, sys.argv[1:] or (RACE, *KNOWN, CHECKED)):
         network = {**NETWORK, "input_shape": (edge, edge, edge, 1), "name": f"volumes-{edge}"}
-        rows = race("train on volumes", network, *((2, 15) if edge == RACE else (1, 2)))
+        race_of = (2, 15) if edge == RACE else (1, 2)
+        rows = race("train on volumes", network, *race_of, together=None if edge == RACE else 600)
         table(TITLE.format(edge), rows)
         save(TITLE.format(edge), rows)
 

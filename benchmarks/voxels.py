@@ -44,7 +44,7 @@ def signal(digit, random):
 TITLE = "digits in noise, {}"
 RECIPE = training.Recipe(epochs=1, batch_size=32, augmentation="none", dropout_rate=0.0)
 TASKS = {  # what draws a digit, of what size, how often; for what network
-    "volumes": (volume, SIDE, 60, {"blocks": (3, 6), "growth_rate": 8, "stem": "imagenet"}),
+    "volumes": (volume, SIDE, 40, {"blocks": (3, 6), "growth_rate": 8, "stem": "imagenet"}),
     "signals": (signal, 16, 48, {"blocks": (3, 6, 6), "growth_rate": 12, "stem": "imagenet"}),
 }
 

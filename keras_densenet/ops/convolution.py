@@ -87,7 +87,7 @@ def convolve_strided(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
         return volumes.convolve_strided(x, kernel, stride), gradient
 
-    return run(x, kernel)
+    return run(x, tf.convert_to_tensor(kernel))  # of a variable custom_gradient would want to know
 
 
 def is_matrix(kernel: Tensor) -> bool:

@@ -80,7 +80,7 @@ def test_files_get_the_answers_of_keras_and_bad_ones_their_own_error(served, pro
 def test_the_client_knows_what_a_model_takes(served, protocol):
     shape, _, server = served
     found = connect(getattr(server, protocol)).inputs()
-    assert found == dict.fromkeys(["features", "serving_default", "serving_uint8"], {"image": (None, *shape)})
+    assert found == {name: {"image": (None, *shape)} for name in ("features", "serving_default", "serving_uint8")}
 
 
 @pytest.mark.parametrize("served", [VOLUMES], indirect=True)
