@@ -3,7 +3,6 @@
 import json
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from keras_densenet import data, serving
@@ -83,6 +82,8 @@ def _of_files(client, paths):
 
 def _of_arrays(client, paths, shape, interpolation):
     """Reads files here and sends what they hold -> the same."""
+    import numpy as np
+
     arrays, errors = zip(*(_read(path, shape, interpolation) for path in paths), strict=True)
     good = [array for array, error in zip(arrays, errors, strict=True) if not error]
     answers = iter(_rows(client.predict("serving_default", {"image": np.stack(good)})) if good else [])
