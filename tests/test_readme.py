@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import keras_densenet as kd
 from keras_densenet import data, search, training
 from keras_densenet.cli import app
+from keras_densenet.family import VARIANTS
 from tests import readme
 from tests.training import processes
 
@@ -63,14 +64,25 @@ class Published(http.server.BaseHTTPRequestHandler):
         pass
 
 
+SHORT = {**VARIANTS["densenet121"], "blocks": (1, 1, 1, 1)}  # what pages do with DenseNet-121 takes minutes
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """DenseNet-121 has one layer in each block."""
+    monkeypatch.setitem(VARIANTS, "densenet121", SHORT)
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Random weights of DenseNet-121 as timm and Keras publish them: a dict of paths."""
-    folder, model = tmp_path_factory.mktemp("weights"), kd.DenseNet121()
+    """Random weights of the short DenseNet-121 as timm and Keras publish them: a dict of paths."""
+    folder = tmp_path_factory.mktemp("weights")
     files = {name: folder / name for name in ("model.safetensors", "notop.h5", "keras.h5")}
-    kd.save_weights(model, files["model.safetensors"], layout="torchvision")
-    kd.save_weights(model, files["keras.h5"], layout="keras")
-    kd.save_weights(kd.DenseNet121(include_top=False), files["notop.h5"], layout="keras")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "densenet121", SHORT)
+        kd.save_weights(model := kd.DenseNet121(), files["model.safetensors"], layout="torchvision")
+        kd.save_weights(model, files["keras.h5"], layout="keras")
+        kd.save_weights(kd.DenseNet121(include_top=False), files["notop.h5"], layout="keras")
     return files
 
 
@@ -89,12 +101,13 @@ READERS = """
 import dataclasses, json, os, pathlib, sys, time
 import keras, numpy as np, tensorflow as tf
 import keras_densenet as kd
+from keras_densenet.family import VARIANTS
 from keras_densenet.weights import catalogue
 
-pages, url, md5 = json.loads(sys.argv[1]), *sys.argv[2:]
+pages, VARIANTS["densenet121"], url, md5 = *map(json.loads, sys.argv[1:3]), *sys.argv[3:]
 name = "keras-applications:densenet121.notop"
 catalogue.CHECKPOINTS[name] = dataclasses.replace(catalogue.CHECKPOINTS[name], url=url, hash=f"md5:{md5}")
-kd.fine_tune.__kwdefaults__.update(jit_compile=False, head_epochs=1, epochs=1)  # DenseNet-121 takes its time
+kd.fine_tune.__kwdefaults__.update(jit_compile=False, head_epochs=1, epochs=1)
 images = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3)).astype("float32")
 data = tf.data.Dataset.from_tensors((images[:2], np.arange(2)))
 brought = {"images": images, "train_data": data, "validation_data": data, "names": list("abcde")}
@@ -136,7 +149,7 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
     md5 = hashlib.md5(weights["notop.h5"].read_bytes()).hexdigest()
     (tmp_path / "work").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", READERS, json.dumps(pages), f"{published}/notop.h5", md5],
+        [sys.executable, "-c", READERS, json.dumps(pages), json.dumps(SHORT), f"{published}/notop.h5", md5],
         cwd=tmp_path / "work",
         env={**os.environ, **settings},
         capture_output=True,
@@ -146,7 +159,7 @@ def test_the_python_blocks_of_a_page_run_in_order(published, weights, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     left = {folder.name: {path.name for path in folder.iterdir()} for folder in (tmp_path / "work").iterdir()}
     assert left == {pathlib.Path(page).stem: LEFT.get(pathlib.Path(page).stem, set()) for page in pages}
-    assert "block4 (7, 7) 16 x (1x1, 3x3 conv) 1024" in done.stdout
+    assert "block4 (7, 7) 1 x (1x1, 3x3 conv) 68" in done.stdout
     assert "kd.DenseNet(blocks=(" in done.stdout
 
 
@@ -180,7 +193,7 @@ OURS = [words for words in readme.commands() if words[0].endswith("keras-densene
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
-def test_a_command_is_understood_and_does_what_it_says(words, place, monkeypatch):
+def test_a_command_is_understood_and_does_what_it_says(words, place, short, monkeypatch):
     monkeypatch.chdir(place)
     group = typer.main.get_command(app)
     with group.make_context("keras-densenet", words[1:]) as context:
@@ -222,7 +235,7 @@ def test_what_a_command_makes_is_in_the_text(page, command):
 
 
 @pytest.mark.slow
-def test_what_differs_from_keras_applications_is_what_the_readme_says(weights):
+def test_what_differs_from_keras_applications_is_what_the_readme_says(tmp_path):
     theirs = keras.applications.DenseNet121(weights=None, include_top=False)
     ours = kd.DenseNet121(include_top=False)
     assert (len(theirs.layers), len(ours.layers)) == (427, 11)
@@ -230,7 +243,8 @@ def test_what_differs_from_keras_applications_is_what_the_readme_says(weights):
     assert [*known, "dtype"] == list(told)
     assert [name for name in known if known[name].default != told[name].default] == ["weights"]
     before = [variable.numpy() for variable in ours.variables]
-    ours.load_weights(weights["keras.h5"], by_name=True)
+    kd.save_weights(kd.DenseNet121(include_top=False), tmp_path / "keras.h5", layout="keras")
+    ours.load_weights(tmp_path / "keras.h5", by_name=True)
     assert all(map(np.array_equal, before, ours.variables))
     for layer in theirs.layers[:313]:
         layer.trainable = False

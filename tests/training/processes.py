@@ -12,7 +12,7 @@ import numpy as np
 from keras_densenet.data import Split, Splits
 from keras_densenet.training import Recipe, make_strategy, train
 
-NETWORK = {"depth": 10, "growth_rate": 4}
+NETWORK = {"blocks": (1, 1), "growth_rate": 4, "stem": "cifar"}
 RECIPE = Recipe(epochs=3, batch_size=16, warmup_epochs=1, xla=False, seed=3)
 
 # Processes are forked from one that has imported TensorFlow and done nothing else.
