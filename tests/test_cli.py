@@ -21,7 +21,7 @@ from keras_densenet.cli import app, in_options, quickstart, run
 from tests import tiny
 from tests.data.pictures import write_classes
 
-TINY = ["--depth", "10", "--growth-rate", "4", "--epochs", "1", "--batch-size", "128"]
+TINY = ["--blocks", "1,1", "--growth-rate", "4", "--image-size", "16", "--epochs", "1", "--batch-size", "128"]
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +309,7 @@ def test_start_up_is_quiet_and_every_command_has_an_example():
 
 @pytest.mark.slow
 def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, "QUICKSTART", {"depth": 10, "growth_rate": 4})
+    monkeypatch.setattr(quickstart, "QUICKSTART", {"blocks": (1, 1), "growth_rate": 4, "stem": "cifar"})
     result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q 1")])
     assert result.exit_code == 0, result.output
     rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line.split()}

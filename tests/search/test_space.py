@@ -134,7 +134,8 @@ def test_untunable_it_takes_what_is_there_and_adds_nothing():
 @pytest.mark.slow
 def test_one_class_is_a_sigmoid_and_binary_cross_entropy_for_kerastuners_own_tuners(tmp_path):
     fixed = {"theta": 0.5, "bottleneck": False, "dropout_rate": 0.0, "stem_channels": 4, "weight_decay": 1e-4}
-    hypermodel = kd.DenseNetHyperModel(SHAPE, 1, blocks="1 1", growth_rate="3:4:1", learning_rate=0.1, **fixed)
+    fixed |= {"learning_rate": 0.1, "recipe": kd.training.Recipe(xla=False)}
+    hypermodel = kd.DenseNetHyperModel(SHAPE, 1, blocks="1 1", growth_rate="3:4:1", **fixed)
     tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=2, directory=tmp_path, project_name="a")
     images, labels = np.zeros((8, *SHAPE), "float32"), np.arange(8) % 2
     images[labels == 1, ::2] = 1
