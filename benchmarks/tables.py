@@ -199,14 +199,15 @@ def accuracy():
 def search():
     """The best network of a search and the published shape within the same budget, both with new seeds."""
     yield from _head("", "parameters", "MACs", "validation accuracy", "test accuracy")
-    about = None
+    abouts = {}
     for path in sorted(RESULTS.glob("search, *, * parameters.csv")):
-        data = " along ".join(path.stem.split(", ")[1:-1])
+        data = ", ".join(path.stem.split(", ")[1:-1])
         about, rows = read(path.stem)
+        abouts.setdefault(about, []).append(data)
         for row in (row for row in rows if row["status"] == "compared"):
             accuracy = f"{row['val_accuracy']:.2%} +- {row['accuracy_spread']:.2%}", f"{row['test_accuracy']:.2%}"
             yield _line(f"{data}: {row['trial']}", f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", *accuracy)
-    yield f"\n{about}."
+    yield "\n" + ". ".join(f"{' and '.join(each)}: {about}" for about, each in abouts.items()) + "."
 
 
 def front():

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import keras_densenet as kd
 from keras_densenet import training
 from keras_densenet.cli import app, run
+from keras_densenet.family import VARIANTS
 from keras_densenet.search import Budget, DenseNetHyperModel, report, search, tuner
 from keras_densenet.search.results import Results
 from keras_densenet.search.run import _searching_for
@@ -37,7 +38,9 @@ def _search(folder, recipe=RECIPE, **options):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder, console = tmp_path_factory.mktemp("search") / "a", rich.console.Console(record=True, width=200)
-    results = _search(folder, executions=2, trials=2, compare=["densenet-bc-40-12"], confirm=1, console=console)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "densenet-bc-40-12", {**VARIANTS["densenet-bc-40-12"], "depth": 10})  # of 18 layers, 3
+        results = _search(folder, executions=2, trials=2, compare=["densenet-bc-40-12"], confirm=1, console=console)
     return folder, results, console.export_text()
 
 
@@ -104,7 +107,7 @@ def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
             for path in sorted((folder / "compared" / row["trial"].rsplit(", k=")[0]).glob("run*"))
         ]
         assert seeds == [5]
-    assert results.references[1]["blocks"] == "6-6-6"
+    assert results.references[1]["blocks"] == "1-1-1"
 
 
 def test_progress_tells_trial_point_cost_result_and_time_left(finished):
@@ -259,9 +262,9 @@ def test_memory_does_not_grow_from_trial_to_trial(tmp_path):
             if "val_accuracy" in str(line[0]):
                 resident.append(psutil.Process().memory_info().rss / 1e6)
 
-    _search(tmp_path / "a", recipe, trials=9, console=Kept(quiet=True))
-    assert len(resident) == 9
-    assert (resident[-1] - resident[2]) / 6 < 8, resident
+    _search(tmp_path / "a", recipe, trials=7, console=Kept(quiet=True))
+    assert len(resident) == 7
+    assert (resident[-1] - resident[2]) / 4 < 8, resident
 
 
 def test_a_pareto_front_has_what_nothing_beats():
