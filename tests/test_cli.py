@@ -1,12 +1,10 @@
-"""The command line, in processes of its own where its manners at start-up matter."""
+"""The command line: what it does, tells and refuses."""
 
 import dataclasses
 import hashlib
 import io
 import json
-import shlex
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -17,7 +15,7 @@ from typer.testing import CliRunner
 
 import keras_densenet as kd
 from keras_densenet import data, training
-from keras_densenet.cli import app, in_options, quickstart, run
+from keras_densenet.cli import app, in_options, run
 from tests import tiny
 from tests.data.pictures import write_classes
 
@@ -282,45 +280,6 @@ def test_a_file_that_is_no_image_is_one_sentence(digits_run, tmp_path, monkeypat
     (tmp_path / "bad.png").write_bytes(b"no image")
     assert _run("predict", digits_run[0], tmp_path / "bad.png", monkeypatch=monkeypatch) == 2
     assert "cannot be decoded as an image" in " ".join(capsys.readouterr().err.split())
-
-
-def test_start_up_is_quiet_and_every_command_has_an_example():
-    command = shutil.which("keras-densenet", path=sys.prefix + "/bin")
-    names = (
-        "models",
-        "train",
-        "evaluate",
-        "predict",
-        "export",
-        "request",
-        "quickstart",
-        "convert",
-        "weights",
-        "search",
-        "recipes",
-        "describe",
-    )
-    for name in names:
-        assert "Example: keras-densenet" in CliRunner().invoke(app, [name, "--help"]).output
-    done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stderr == ""
-    assert "quickstart" in done.stdout
-
-
-@pytest.mark.slow
-def test_the_quickstart_goes_from_digits_to_answers_of_a_fresh_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, "QUICKSTART", {"blocks": (1, 1), "growth_rate": 4, "stem": "cifar"})
-    result = CliRunner().invoke(app, ["quickstart", "--epochs", "1", "--out", str(tmp_path / "q 1")])
-    assert result.exit_code == 0, result.output
-    rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line.split()}
-    labels = [str(label) for label in data.load_digits().test.labels[:10]]
-    assert rows["truth"] == labels
-    model = training.load_model(tmp_path / "q 1")[0]
-    expected = np.argmax(model.predict_on_batch(data.load_digits().test.images[:10]), -1)
-    assert rows["predicted"] == [str(label) for label in expected]
-    (command,) = (line for line in result.output.splitlines() if line.startswith("Next: keras-densenet "))
-    result = CliRunner().invoke(app, [*shlex.split(command)[2:], "--top", "1"])
-    assert f"held-out-{labels[0]}.png  {expected[0]} " in result.output
 
 
 @pytest.mark.slow
