@@ -213,6 +213,17 @@ def test_the_memory_of_each_device_is_known():
     assert of_tensorflow.memory_limits("GPU") == [] or min(of_tensorflow.memory_limits("GPU")) > 2**20
 
 
+def test_a_tape_records_nothing_where_it_is_stopped():
+    x = tf.constant(3.0)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        with of_tensorflow.stop_recording():
+            hidden = x * x
+        seen = x * x
+    assert tape.gradient(hidden, x) is None
+    assert tape.gradient(seen, x) == 6
+
+
 def test_functions_are_numbered_from_a_round_number():
     for _ in range(2):
         of_tensorflow.number_from_afresh()

@@ -2,12 +2,13 @@
 
 import pathlib
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.python.client import device_lib
-from tensorflow.python.eager import context
+from tensorflow.python.eager import context, record
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_util
 from tensorflow.python.saved_model import save_context
@@ -32,6 +33,12 @@ def device_type() -> str:
 def is_exporting() -> bool:
     """Whether what is being traced goes into a SavedModel."""
     return save_context.in_save_context()
+
+
+def stop_recording() -> AbstractContextManager[None]:
+    """Within it, no tape of this thread records what is computed."""
+    stopped: AbstractContextManager[None] = record.stop_recording()
+    return stopped
 
 
 def number_from_afresh() -> None:

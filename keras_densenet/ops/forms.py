@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from keras_densenet.compat.tensorflow import device_type, is_compiling, is_exporting
+from keras_densenet.compat.tensorflow import device_type, is_compiling, is_exporting, stop_recording
 from keras_densenet.ops.kernels import Kernels
 from keras_densenet.ops.plain import Plain
 from keras_densenet.ops.replicas import is_synchronised
@@ -92,12 +92,14 @@ def passes(*functions: Callable[..., Any]) -> list[Callable[..., Any]]:
 
 
 def _apart(function):
-    """`function` of tensors that no tape watches: else each prepares to differentiate what is inside."""
+    """`function` where no tape sees it: else each prepares to differentiate what is inside."""
 
-    def constant(value):
-        return tf.stop_gradient(value) if tf.is_tensor(value) else value
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        with stop_recording():
+            return function(*arguments, **options)
 
-    return lambda *arguments, **options: function(*tf.nest.map_structure(constant, arguments), **options)
+    return run
 
 
 def _traced_for(wanted, function):
