@@ -45,6 +45,24 @@ class TestInFloat64:
         model = oracle.randomise(network(stem=stem, blocks=(1, 1), input_shape=shape))
         oracle.assert_equal_step(model, images_for(model))
 
+    @pytest.mark.parametrize("shape", [SIGNAL, VOLUME], ids=SMALL)
+    def test_second_derivatives_equal_those_of_the_plain_composition(self, shape):
+        model = oracle.randomise(network(blocks=(1, 1), stem="imagenet", input_shape=shape))
+        images = tf.constant(images_for(model))
+
+        def curvature(model):
+            with tf.GradientTape() as outer:
+                outer.watch(images)
+                with tf.GradientTape() as inner:
+                    inner.watch(images)
+                    outputs = tf.reduce_sum(tf.square(model(images, training=False)))
+                slope = tf.reduce_sum(tf.square(inner.gradient(outputs, images)))
+            return outer.gradient(slope, images)
+
+        found = curvature(model)
+        assert np.abs(found).max() > 0
+        np.testing.assert_allclose(found, curvature(oracle.plain_model(model)), rtol=1e-9, atol=1e-12)
+
     @pytest.mark.slow
     @both
     @pytest.mark.parametrize("bottleneck", [True, False], ids=["bottleneck", "plain"])
