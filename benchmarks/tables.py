@@ -49,7 +49,8 @@ def machines():
 def train_step():
     """Time and buffers of a training step, and how they compare, on two days."""
     about, found = _trained("train step")
-    for network, rows in _trained("compilation")[1].items():
+    compiled, starts = _trained("compilation")
+    for network, rows in starts.items():
         for name, row in rows.items():
             found[network][name].update(row)
     yield from _head("", *HEADS.values())
@@ -57,8 +58,9 @@ def train_step():
         yield _line(name, *(_step(rows[name]) for rows in found.values()))
     yield f"\n{about}. A step of this package under XLA takes, in the order of the columns,\n"
     yield from _comparisons(found)
-    about, found = _trained("train step, slower machine")
-    yield f"\nThe same machine was slower on another day ({about.split(',')[0]}; the version of that day):\n"
+    about, found = _trained("train step, faster machine")
+    dates = compiled.split(",")[0], about.split(",")[0]
+    yield "\nFirst calls are of {}. The same machine was faster on {} (the version of that day):\n".format(*dates)
     yield from _comparisons(found)
 
 
@@ -74,7 +76,10 @@ def _trained(title):
 def _comparisons(found):
     comparisons = {
         "the time of ordinary Keras' faster mode": ("seconds", ("ordinary Keras, XLA", "ordinary Keras")),
-        "of ordinary Keras under XLA that keeps its memory": ("seconds", ("ordinary Keras, XLA, kept memory",)),
+        "of ordinary Keras' faster mode, memory kept": (
+            "seconds",
+            ("ordinary Keras, XLA, kept memory", "ordinary Keras"),
+        ),
         "of torchvision": ("seconds", ("torchvision eager",)),
         "of torchvision that keeps its memory": ("seconds", ("torchvision eager, kept memory",)),
         "the buffers of ordinary Keras under XLA": ("buffers", ("ordinary Keras, XLA",)),
@@ -88,23 +93,33 @@ def _comparisons(found):
 
 
 def inference():
-    """Time of inference, and how it compares."""
-    found = {size: read(f"inference, densenet121, batch {size}") for size in SIZES}
-    rows = {size: {row["name"]: row["seconds"] for row in rows} for size, (_, rows) in found.items()}
+    """Time of inference, and how it compares, on two days."""
+    about, rows = _inferred("inference")
     yield from _head("DenseNet-121, 224x224", *(f"batch {size}" for size in SIZES))
     for name in rows[8]:
         yield _line(name, *(f"{1000 * rows[size][name]:.0f} ms" for size in SIZES))
-    yield ""
-    for text, kept in (("as it comes", False), ("that keeps its memory", True)):
-        gains = []
-        for size in SIZES:
-            ours = min(time for name, time in rows[size].items() if name.startswith("keras_densenet"))
-            others = [
-                time for name, time in rows[size].items() if name.startswith("ordinary") and ("kept" in name) == kept
-            ]
-            gains.append(f"{min(others) / ours:.2f}x")
-        yield f"- {', '.join(gains)} the speed of keras.applications' faster mode {text}"
-    yield f"\n{found[8][0]}."
+    yield f"\n{about}. The folded network's faster mode has, in the order of the columns,\n"
+    yield from _gains(rows)
+    about, rows = _inferred("inference, faster machine")
+    yield f"\nThe same machine was faster on {about.split(',')[0]}:\n"
+    yield from _gains(rows)
+
+
+def _inferred(title):
+    """-> (the machine, {batch size: {contestant: seconds}})."""
+    found = {size: read(f"{title}, densenet121, batch {size}") for size in SIZES}
+    return found[8][0], {size: {row["name"]: row["seconds"] for row in rows} for size, (_, rows) in found.items()}
+
+
+def _gains(rows):
+    others = {"keras.applications'": "ordinary Keras", "ONNX Runtime's": "ONNX Runtime", "OpenVINO's": "OpenVINO"}
+    for who, name in others.items():
+        ours, theirs = ([_fastest(rows[size], start) for size in SIZES] for start in ("keras_densenet", name))
+        yield f"- {', '.join(f'{b / a:.2f}x' for a, b in zip(ours, theirs, strict=True))} {who} speed"
+
+
+def _fastest(times, start):
+    return min(time for name, time in times.items() if name.startswith(start))
 
 
 def contestants(which=""):
@@ -205,7 +220,8 @@ def search():
         about, rows = read(path.stem)
         abouts.setdefault(about, []).append(data)
         for row in (row for row in rows if row["status"] == "compared"):
-            accuracy = f"{row['val_accuracy']:.2%} +- {row['accuracy_spread']:.2%}", f"{row['test_accuracy']:.2%}"
+            spread = f" +- {row['accuracy_spread']:.2%}" if row["accuracy_spread"] is not None else ""  # of one seed
+            accuracy = f"{row['val_accuracy']:.2%}{spread}", f"{row['test_accuracy']:.2%}"
             yield _line(f"{data}: {row['trial']}", f"{row['parameters']:,.0f}", f"{row['macs'] / 1e6:.1f} M", *accuracy)
     yield "\n" + ". ".join(f"{' and '.join(each)}: {about}" for about, each in abouts.items()) + "."
 
