@@ -62,6 +62,7 @@ def test_only_a_package_of_the_extra_is_said_to_be_missing():
         raise ImportError("libfoo.so.1: cannot open shared object file")
 
 
+@pytest.mark.slow
 def test_a_setting_for_the_keras_2_of_others_changes_nothing():
     script = "import keras_densenet as kd, numpy as np; kd.DenseNet(depth=10, growth_rate=2)(np.ones((1, 32, 32, 3)))"
     assert _import(command=[sys.executable, "-c", script], TF_USE_LEGACY_KERAS="1").returncode == 0

@@ -10,6 +10,8 @@ from keras_densenet.training.plan import read_plan
 from tests.data.pictures import picture
 from tests.data.test_table import write_table
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--depth", "10", "--growth-rate", "2", "--batch-size", "10", "--epochs", "1", "--warmup-epochs", "0"]
 TINY += ["--no-xla"]
 

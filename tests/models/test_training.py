@@ -120,6 +120,7 @@ def test_all_of_a_frozen_model_stays_still():
     assert all(np.array_equal(v, value) for v, value in zip(model.weights, before, strict=True))
 
 
+@pytest.mark.slow
 def test_same_seed_trains_the_same_network():
     losses = []
     for _ in range(2):

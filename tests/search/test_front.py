@@ -97,6 +97,7 @@ def test_its_front_is_larger_than_random_searchs(tmp_path):
     assert steered > 1.15 * drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minimise", ["activation_bytes", "milliseconds"])
 def test_all_points_fit_are_new_and_are_the_same_after_kills(minimise, tmp_path):
     def run(folder, killed):

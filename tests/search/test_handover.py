@@ -15,6 +15,8 @@ from keras_densenet.data.splits import limited
 from keras_densenet.search import Budget, DenseNetHyperModel, search
 from tests.search.test_search import RECIPE, SPACE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def best(tmp_path_factory):

@@ -84,6 +84,7 @@ def test_memory_that_others_left_does_not_hide_what_a_training_needs(tmp_path, m
     assert 0 < results.rows[0]["peak_bytes"] < 4 * 2**24
 
 
+@pytest.mark.slow
 def test_the_folder_has_a_table_a_picture_and_the_best(finished):
     folder, results, _ = finished
     with open(folder / "results.csv", newline="") as file:
@@ -97,6 +98,7 @@ def test_the_folder_has_a_table_a_picture_and_the_best(finished):
     assert eval(best["call"], {"kd": kd}).architecture == kd.Architecture.plan(**results.point(results.best())[0])
 
 
+@pytest.mark.slow
 def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
     folder, results, _ = finished
     assert [row["trial"].split(",")[0] for row in results.references] == ["best", "densenet-bc-40-12"]
@@ -110,6 +112,7 @@ def test_the_compared_networks_have_new_seeds_and_keep_the_budget(finished):
     assert results.references[1]["blocks"] == "1-1-1"
 
 
+@pytest.mark.slow
 def test_progress_tells_trial_point_cost_result_and_time_left(finished):
     *_, text = finished
     assert "networks in the space" in text
@@ -133,6 +136,7 @@ def test_a_finished_search_is_not_trained_again_and_goes_on_with_more_trials(fin
     assert len(again.rows) == 3
 
 
+@pytest.mark.slow
 def test_search_best_and_report_say_how_the_best_is_trained(finished):
     folder, *_ = finished
     for command in ("best", "report"):
@@ -143,6 +147,7 @@ def test_search_best_and_report_say_how_the_best_is_trained(finished):
         assert shlex.split(shell) == shlex.split(f"keras-densenet train --model {folder}/best.json --out runs/best")
 
 
+@pytest.mark.slow
 def test_a_point_on_the_pareto_picture_carries_its_trials_number(finished, tmp_path):
     _, results, _ = finished
     rows = [{**row, "trial": f"number {row['trial']}"} for row in results.rows]

@@ -141,6 +141,7 @@ def test_what_cannot_be_served_is_one_sentence(build, message, tmp_path):
         export_file(model, tmp_path, "litert")
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_activation_and_says_what_is_wrong_in_a_line(tmp_path):
     network(classifier_activation=None).save(tmp_path / "logits.keras")
     _two_heads().save(tmp_path / "heads.keras")

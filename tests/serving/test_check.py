@@ -16,6 +16,8 @@ from keras_densenet.serving.samples import sample_files
 from tests import tiny
 from tests.serving.conftest import LABELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(exported, tmp_path):

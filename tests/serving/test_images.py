@@ -68,6 +68,7 @@ def test_grey_palette_alpha_cmyk_progressive_and_16_bit_files_are_read(decode):
     np.testing.assert_allclose(images[-1], expected[-1], atol=1)  # TensorFlow converts CMYK without rounding
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(1, 700),

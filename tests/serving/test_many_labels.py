@@ -20,6 +20,8 @@ from tests.serving.server import Server
 from tests.tiny import network
 from tests.weights.test_published import XRAYS, publish
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["left side", "top $_$", "sideways/猫"]
 
 

@@ -17,6 +17,8 @@ from keras_densenet.serving.agreement import Agreement
 from tests import tiny
 from tests.oracle import randomise
 
+pytestmark = pytest.mark.slow
+
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 19, 16, 3)).astype("uint8")
 
 

@@ -15,6 +15,8 @@ from keras_densenet.serving import connect
 from tests import tiny
 from tests.serving.server import Server
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = ["rest_url", "grpc_url"]
 VOLUMES, SIGNALS = (6, 7, 8, 1), (None, 2)
 

@@ -82,6 +82,7 @@ def test_where_a_step_runs_out_of_memory_half_is_tried():
     assert [a // b for a, b in itertools.pairwise(tried)] == [2] * (len(tried) - 1)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_took_and_a_run_that_goes_on_keeps_it(tmp_path, monkeypatch):
     def train(*others, free):
         monkeypatch.setattr(memory, "available", lambda: free)

@@ -14,6 +14,8 @@ from keras_densenet.training import Recipe, load_model, train
 from keras_densenet.training.folder import RunFolder
 from tests.training.processes import NETWORK, RECIPE, history
 
+pytestmark = pytest.mark.slow
+
 NEW = ("loss", "gamma", "class_weights", "sampling", "monitor", "patience")  # fields of the recipe, once
 
 

@@ -14,6 +14,8 @@ from tests import many
 from tests.training import processes
 from tests.training.processes import history
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"blocks": (2, 2), "growth_rate": 6}
 RECIPE = Recipe(epochs=8, batch_size=32, xla=False, dropout_rate=0.0, augmentation="none", seed=1)
 
@@ -52,7 +54,6 @@ def test_the_best_epoch_is_that_of_the_highest_area(trained, splits):
     assert _areas(folder / "best.keras", splits.validation)[0]["auroc"] == pytest.approx(max(areas), abs=1e-5)
 
 
-@pytest.mark.slow
 def test_under_xla_in_parts_mixed_precision_and_with_weights_the_loss_falls(splits, tmp_path):
     options = {"xla": True, "accumulate": 2, "mixed_precision": "mixed_bfloat16", "class_weights": "balanced"}
     recipe = dataclasses.replace(RECIPE, epochs=2, loss="focal", label_smoothing=0.1, **options)

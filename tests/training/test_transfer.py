@@ -72,6 +72,7 @@ def test_first_the_classifier_then_the_upper_stages_at_a_tenth_of_the_rate_both_
     assert tuned[1].phases == [([], 0.1, True), (STAGES[1:], 0.01, True)]
 
 
+@pytest.mark.slow
 def test_history_has_all_epochs_and_learning_shows_in_it(tuned):
     history = tuned[2]
     assert {name: len(values) for name, values in history.items()} == dict.fromkeys(
@@ -80,6 +81,7 @@ def test_history_has_all_epochs_and_learning_shows_in_it(tuned):
     assert min(history["val_loss"]) < 0.95 * history["val_loss"][0]
 
 
+@pytest.mark.slow
 def test_the_best_epochs_weights_are_kept(tuned):
     model, _, history = tuned
     assert model.evaluate(DATA, verbose=0)[0] == pytest.approx(min(history["val_loss"]), rel=1e-5)
