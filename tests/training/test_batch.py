@@ -72,7 +72,7 @@ print(json.dumps([found, tried]))
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_where_a_step_runs_out_of_memory_half_is_tried():
-    limit = {"TF_CPU_ALLOCATOR_USE_BFC": "1", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "200"}
+    limit = {"TF_CPU_ALLOCATOR_USE_BFC": "1", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "1000"}
     command = [sys.executable, "-c", OUT_OF_MEMORY]
     done = subprocess.run(command, env={**os.environ, **limit}, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
