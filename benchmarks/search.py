@@ -20,16 +20,12 @@ from keras_densenet import data, search, training
 from keras_densenet.data.splits import limited
 from keras_densenet.search import report
 
-SEARCHES = {  # of which images, how many, and what differs from a search along one number, each network to its end
-    "digits": ("digits", 16, None, {"compare": ["densenet-bc-40-12"]}),
-    "fashion_mnist": ("fashion_mnist", 14, 2000, {"compare": ["densenet-bc-40-12"]}),
-    "digits/macs": ("digits", 16, None, {"minimise": "macs"}),
-    "fashion_mnist/asha": (
-        "fashion_mnist",
-        14,
-        10_000,
-        {"compare": ["densenet-bc-40-12"], "algorithm": "asha", "confirm": 1},
-    ),
+OPTIONS = {"trials": 30, "compare": ["densenet-bc-40-12"], "confirm": 3}
+SEARCHES = {  # of images of which size, how many, and with which other options
+    "digits": (16, None, {}),
+    "fashion_mnist": (14, 2000, {}),
+    "digits/macs": (16, None, {"minimise": "macs", "compare": []}),
+    "fashion_mnist/asha": (14, 10_000, {"algorithm": "asha", "confirm": 1}),
 }
 RECIPE = dataclasses.replace(training.RECIPES["short"], epochs=8, warmup_epochs=1.0, xla=False)
 BUDGET = search.Budget(max_parameters=100_000)
@@ -38,7 +34,7 @@ console = rich.console.Console(width=150)
 
 
 def main(name):
-    source, image_size, images, options = SEARCHES[name]
+    (source, *_), (image_size, images, options) = name.split("/"), SEARCHES[name]
     splits = limited(data.load(source, image_size=image_size), images)
     hypermodel = search.DenseNetHyperModel(splits.train.images.shape[1:], len(splits.labels), recipe=RECIPE)
     results = search.search(
@@ -48,7 +44,7 @@ def main(name):
         splits,
         {"name": source, "image_size": image_size, "images": images},
         console=console,
-        **{"trials": 30, "confirm": 3, **options},
+        **{**OPTIONS, **options},
     )
     results.show(console)
     title = ", ".join(["search", *name.split("/"), "100,000 parameters"])

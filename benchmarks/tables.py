@@ -16,7 +16,7 @@ from benchmarks.volumes import CHECKED, KNOWN, RACE, TITLE, extrapolated
 
 TRAINED = {"densenet121": "densenet121, batch 8", "bc": "densenet-bc-100-12, batch 64"}
 HEADS = {"densenet121": "DenseNet-121, 8 images of 224x224", "bc": "DenseNet-BC-100-12, 64 images of 32x32"}
-SIZES = (1, 8, 32)
+INFERRED = {size: f"densenet121, batch {size}" for size in (1, 8, 32)}
 TASKS = {"train": "training", "infer": "inference"}
 RACES = "train step", "inference"
 ON_A_GPU = {
@@ -48,8 +48,8 @@ def machines():
 
 def train_step():
     """Time and buffers of a training step, and how they compare, on two days."""
-    about, found = _trained("train step")
-    compiled, starts = _trained("compilation")
+    about, found = _each("train step")
+    compiled, starts = _each("compilation")
     for network, rows in starts.items():
         for name, row in rows.items():
             found[network][name].update(row)
@@ -58,19 +58,23 @@ def train_step():
         yield _line(name, *(_step(rows[name]) for rows in found.values()))
     yield f"\n{about}. A step of this package under XLA takes, in the order of the columns,\n"
     yield from _comparisons(found)
-    about, found = _trained("train step, faster machine")
-    dates = compiled.split(",")[0], about.split(",")[0]
-    yield "\nFirst calls are of {}. The same machine was faster on {} (the version of that day):\n".format(*dates)
+    about, found = _each("train step, faster machine")
+    first, faster = _date(compiled), _date(about)
+    yield f"\nFirst calls are of {first}. The same machine was faster on {faster} (the version of that day):\n"
     yield from _comparisons(found)
 
 
-def _trained(title):
-    """-> (the machine, {network: {contestant: row}})."""
+def _each(title, suffixes=TRAINED):
+    """-> (the machine, {network or batch size: {contestant: row}})."""
     about, found = None, {}
-    for network, suffix in TRAINED.items():
+    for which, suffix in suffixes.items():
         about, rows = read(f"{title}, {suffix}")
-        found[network] = {row["name"]: row for row in rows}
+        found[which] = {row["name"]: row for row in rows}
     return about, found
+
+
+def _date(about):
+    return about.split(",")[0]
 
 
 def _comparisons(found):
@@ -94,32 +98,26 @@ def _comparisons(found):
 
 def inference():
     """Time of inference, and how it compares, on two days."""
-    about, rows = _inferred("inference")
-    yield from _head("DenseNet-121, 224x224", *(f"batch {size}" for size in SIZES))
-    for name in rows[8]:
-        yield _line(name, *(f"{1000 * rows[size][name]:.0f} ms" for size in SIZES))
+    about, found = _each("inference", INFERRED)
+    yield from _head("DenseNet-121, 224x224", *(f"batch {size}" for size in found))
+    for name in found[8]:
+        yield _line(name, *(f"{1000 * rows[name]['seconds']:.0f} ms" for rows in found.values()))
     yield f"\n{about}. The folded network's faster mode has, in the order of the columns,\n"
-    yield from _gains(rows)
-    about, rows = _inferred("inference, faster machine")
-    yield f"\nThe same machine was faster on {about.split(',')[0]}:\n"
-    yield from _gains(rows)
+    yield from _gains(found)
+    about, found = _each("inference, faster machine", INFERRED)
+    yield f"\nThe same machine was faster on {_date(about)}:\n"
+    yield from _gains(found)
 
 
-def _inferred(title):
-    """-> (the machine, {batch size: {contestant: seconds}})."""
-    found = {size: read(f"{title}, densenet121, batch {size}") for size in SIZES}
-    return found[8][0], {size: {row["name"]: row["seconds"] for row in rows} for size, (_, rows) in found.items()}
-
-
-def _gains(rows):
+def _gains(found):
     others = {"keras.applications'": "ordinary Keras", "ONNX Runtime's": "ONNX Runtime", "OpenVINO's": "OpenVINO"}
     for who, name in others.items():
-        ours, theirs = ([_fastest(rows[size], start) for size in SIZES] for start in ("keras_densenet", name))
-        yield f"- {', '.join(f'{b / a:.2f}x' for a, b in zip(ours, theirs, strict=True))} {who} speed"
+        ratios = [_fastest(rows, name) / _fastest(rows, "keras_densenet") for rows in found.values()]
+        yield f"- {', '.join(f'{ratio:.2f}x' for ratio in ratios)} {who} speed"
 
 
-def _fastest(times, start):
-    return min(time for name, time in times.items() if name.startswith(start))
+def _fastest(rows, start):
+    return min(row["seconds"] for name, row in rows.items() if name.startswith(start))
 
 
 def contestants(which=""):

@@ -123,6 +123,17 @@ def assert_equal_step(model, images, training=True, jit_compile=False, rtol=1e-9
     assert_equal_weights(model, oracle, rtol)
 
 
+def curvature(model, images, training):
+    """A second derivative of what a model makes of images, with respect to these."""
+    with tf.GradientTape() as outer:
+        outer.watch(images)
+        with tf.GradientTape() as inner:
+            inner.watch(images)
+            loss = tf.reduce_sum(model(images, training=training) ** 3)
+        slope = tf.reduce_sum(inner.gradient(loss, images) ** 2)
+    return outer.gradient(slope, images)
+
+
 def assert_equal_weights(model, oracle, rtol=1e-9):
     """Asserts that all weights and moving statistics equal the oracle's, every reader's statistics the shared ones."""
     for ours, theirs in matching(model, oracle):

@@ -37,8 +37,7 @@ def is_exporting() -> bool:
 
 def stop_recording() -> AbstractContextManager[None]:
     """Within it, no tape of this thread records what is computed."""
-    stopped: AbstractContextManager[None] = record.stop_recording()
-    return stopped
+    return record.stop_recording()
 
 
 def number_from_afresh() -> None:

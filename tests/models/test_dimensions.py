@@ -49,19 +49,9 @@ class TestInFloat64:
     def test_second_derivatives_equal_those_of_the_plain_composition(self, shape):
         model = oracle.randomise(network(blocks=(1, 1), stem="imagenet", input_shape=shape))
         images = tf.constant(images_for(model))
-
-        def curvature(model):
-            with tf.GradientTape() as outer:
-                outer.watch(images)
-                with tf.GradientTape() as inner:
-                    inner.watch(images)
-                    outputs = tf.reduce_sum(tf.square(model(images, training=False)))
-                slope = tf.reduce_sum(tf.square(inner.gradient(outputs, images)))
-            return outer.gradient(slope, images)
-
-        found = curvature(model)
+        found, expected = (oracle.curvature(each, images, False) for each in (model, oracle.plain_model(model)))
         assert np.abs(found).max() > 0
-        np.testing.assert_allclose(found, curvature(oracle.plain_model(model)), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     @pytest.mark.slow
     @both

@@ -46,6 +46,20 @@ def test_it_is_xla_where_something_around_is_compiled_and_the_kernels_elsewhere(
     assert traced(jit_compile=True) == {XLA_ON_CPU}
 
 
+@pytest.mark.parametrize("wrap", [tf.function, lambda function: function], ids=["graph", "eager"])
+def test_a_tape_sees_nothing_of_what_a_pass_computes(on_a_cpu, wrap):
+    @wrap
+    def slopes(x):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            (run,) = passes(tf.square)
+            hidden, seen = run(x), tf.square(x)
+        assert tape.gradient(hidden, x) is None
+        return tape.gradient(seen, x)
+
+    assert slopes(tf.constant(3.0)) == 6
+
+
 def test_the_device_is_the_one_that_was_asked_for_though_it_is_not_there():
     with tf.device("GPU:0"):
         assert traced() == {GPU}
