@@ -63,15 +63,13 @@ def test_a_wheel_has_the_package_its_types_and_nothing_else(wheel):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
-def test_an_installed_wheel_trains_exports_and_has_its_data(environment, tmp_path):
+def test_the_quickstart_runs_from_an_installed_wheel_which_has_its_data(environment, tmp_path):
     where = _run(
         environment / "bin/python", "-c", "import keras_densenet; print(keras_densenet.__file__)", folder=tmp_path
     )
     assert pathlib.Path(where.strip()).is_relative_to(environment)
-    program, small = environment / "bin/keras-densenet", ("--image-size", "8", "--epochs", "1", "--no-xla")
-    told = _run(program, "train", "--blocks", "1", "--growth-rate", "2", *small, "--out", "run", folder=tmp_path)
-    assert "test accuracy" in told
-    _run(program, "export", "run", "--out", "served", "--name", "digits", folder=tmp_path)
-    assert (tmp_path / "served/digits/1/saved_model.pb").is_file()
+    program = environment / "bin/keras-densenet"
+    assert "held-out digit" in _run(program, "quickstart", "--epochs", "1", folder=tmp_path)
+    assert (tmp_path / "quickstart/served/digits/1/saved_model.pb").is_file()
     assert "keras-applications:densenet121" in _run(program, "weights", folder=tmp_path)
     assert "mobile" in _run(program, "search", "spaces", folder=tmp_path)
