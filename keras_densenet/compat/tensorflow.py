@@ -68,7 +68,7 @@ def convolution(x: Tensor, kernel: Tensor, padding: Sequence[Sequence[int]], dim
         padding: `(before, after)` of each spatial dimension.
         dimensions: fields of XLA's `ConvolutionDimensionNumbers`.
     """
-    ones = [1] * len(padding)
+    ones = tf.constant([1] * len(padding))
     return gen_xla_ops.xla_conv_v2(
         x,
         kernel,

@@ -92,9 +92,10 @@ class PaperLayer(keras.layers.Layer):
         return bool(training) and bool(self.trainable_variables)
 
     def update_statistics(self, moving: Sequence[keras.Variable], batch: Sequence[Tensor]) -> None:
-        """Moves the `(mean, variance)` variables `moving` towards the tensors `batch`."""
+        """Moves the variables `moving`, means and variances, towards the tensors `batch`."""
+        kept, new = (tf.constant(share, batch[0].dtype) for share in (self.momentum, 1 - self.momentum))
         for variable, value in zip(moving, batch, strict=True):
-            moved = ops.wide(tf.convert_to_tensor(variable)) * self.momentum + value * (1 - self.momentum)
+            moved = ops.wide(tf.convert_to_tensor(variable)) * kept + value * new
             variable.assign(keras.ops.cast(moved, variable.dtype))
 
     def norm_relu(self, x: Tensor, norm: Norm, training: bool | None, dtype: Any = None) -> Tensor:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_densenet import ops
 from keras_densenet.architecture import check_count, check_rate
@@ -97,9 +98,8 @@ class DenseBlock(PaperLayer):
         dropout = ops.Dropout(self.dropout_rate, self.seed_generator.next()) if self.dropout_rate else None
         features, used = ops.dense_block(inputs, weights, self.epsilon, statistics, dropout)
         if statistics is None:
-            self.update_statistics(self.feature_statistics, used.features)
-            for moving, batch in zip(self.bottleneck_statistics, used.bottlenecks, strict=True):
-                self.update_statistics(moving, batch)
+            moving = [self.feature_statistics, *self.bottleneck_statistics]
+            self.update_statistics(*map(tf.nest.flatten, (moving, used)))
         return features
 
     def _moving_statistics(self):

@@ -1,7 +1,7 @@
 """A dense block: x_l = H_l([x_0, ..., x_{l-1}]), its statistics computed once per feature."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -83,25 +83,25 @@ def dense_block(
     Source: the paper, equation 2 and section 3; statistics are shared by all readers of a feature.
     """
     size = 3 if layers[0].kernel2 is None else 6
+    used: list[Any] = []  # among the outputs below, a tape would make zeros for each
 
     @tf.custom_gradient
     def block(*inputs):
         x, *weights = inputs
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
         forward, backward = passes(_forward, dense_block_gradient)
-        features, used, standards, readers = forward(x, layers, epsilon, statistics, dropout)
+        features, *used[:], standards, readers = forward(x, layers, epsilon, statistics, dropout)
 
-        def gradient(upstream, *_):
+        def gradient(upstream):
             found = backward(
                 upstream, features, standards, readers, layers, dropout, batch_statistics=statistics is None
             )
             return once(found, upstream, *inputs)
 
-        return (features, *tf.nest.flatten(used)), gradient
+        return features, gradient
 
-    features, mean, variance, *bottlenecks = block(x, *(w for layer in layers for w in layer[:size]))
-    used = tuple(zip(bottlenecks[::2], bottlenecks[1::2], strict=True))
-    return features, tf.nest.map_structure(tf.stop_gradient, BlockStatistics((mean, variance), used))
+    features = block(x, *(weight for layer in layers for weight in layer[:size]))
+    return features, tf.nest.map_structure(tf.stop_gradient, used[0])
 
 
 def dense_block_inference(

@@ -141,12 +141,11 @@ def _through_convolution(d, x, norm, kernel, recompute_late=True):
 
 def _along(kernel, dkernel):
     """The sum of a kernel times its gradient, for each channel it reads."""
-    *window, channels, filters = range(len(kernel.shape))
-    if len(window) == 3:  # a volume's kernels are large, and would all be turned early
+    if len(kernel.shape) == 5:  # a volume's kernels are large, and would all be turned early
         kernel = forms().after(dkernel, kernel)
-    order = (channels, *window, filters)
-    rows = (tf.reshape(tf.transpose(wide(k), order), (k.shape[channels], 1, -1)) for k in (kernel, dkernel))
-    return tf.matmul(*rows, transpose_b=True)[:, 0, 0]  # no kernels to compile, as a sum would have
+    axes = "abcde"[: len(kernel.shape)]
+    # As a product it leaves XLA no kernels to compile, as a sum would.
+    return tf.raw_ops.Einsum(inputs=[wide(kernel), wide(dkernel)], equation=f"{axes},{axes}->{axes[-2]}")
 
 
 def _read(total, features, images, d, norm, kernel):
@@ -173,7 +172,8 @@ def _read(total, features, images, d, norm, kernel):
     # In a loop: plain sums XLA would add late and keep all shares.
     def add_slice(start, total, *sums):
         share, *more = read(start)
-        later = (tf.where(start[0] > 0, a, 0) + b for a, b in zip(sums, more, strict=True))
+        is_later = start[0] > 0
+        later = (tf.where(is_later, a, 0) + b for a, b in zip(sums, more, strict=True))
         return add_in_place(total, start, share), *later
 
     initial = (total, wide(kernel), norm.scale)  # of these sums nothing but the shape is used

@@ -103,10 +103,9 @@ def affine_gradients(along: Tensor, across: Tensor, norm: Normalization) -> tupl
         `(dgamma, dbeta)`.
     """
     length = tf.square(norm.gamma) + tf.square(norm.beta)
-    length = tf.where(length > 0, length, 1)  # of both zero nothing passes
     dgamma = norm.gamma * along - norm.beta * across
     dbeta = norm.beta * along + norm.gamma * across
-    return dgamma / length, dbeta / length
+    return tf.math.divide_no_nan(dgamma, length), tf.math.divide_no_nan(dbeta, length)  # of both zero nothing passes
 
 
 def norm_gradient(upstream: Tensor, x: Tensor, norm: Normalization, shares: Sequence[Tensor] | None) -> Tensor:

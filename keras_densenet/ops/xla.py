@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_densenet.compat.tensorflow import convolution, dynamic_update_slice, optimization_barrier
@@ -27,7 +28,7 @@ class Xla(Plain):
     def after(tensor: Tensor, value: Tensor) -> Tensor:
         # Barriers are gone by the time XLA merges equal expressions for the last time and puts all in order: what the
         # backward pass computes again would be computed early, or not again, and kept. A dependence on data stays.
-        return value + tf.cast(tf.minimum(tf.square(tf.reshape(tensor, [-1])[0]), 0), value.dtype)
+        return value + tf.cast(tf.minimum(tf.square(tensor[(0,) * len(tensor.shape)]), 0), value.dtype)
 
     @staticmethod
     def with_room(x: Tensor, channels: int) -> Tensor:
@@ -92,10 +93,10 @@ class XlaOnCpu(Xla):
         filters, channels, width, lines = upstream.shape[-1], x.shape[-1], sizes(x)[2], window[0]
         # A product with one turns it: XLA's own transposition goes number by number.
         rows = tf.reshape(upstream, (-1, filters))
-        turned = tf.matmul(tf.eye(filters, dtype=upstream.dtype), rows, transpose_b=True)
+        turned = tf.matmul(tf.constant(np.eye(filters), upstream.dtype), rows, transpose_b=True)
         turned = tf.reshape(turned, [filters, *sizes(upstream)[:3]])
         image = tf.pad(turned, [[0, 0], [0, 0], [0, 0], [1, 1]])
-        image = tf.concat([image[..., j : j + width] for j in range(3)], 0)
+        image = tf.concat(_windows(image, (0, 0, 0, 1), [*sizes(turned)[:3], width]), 0)
         found = convolution(image, x, [[0, 0], [lines // 2] * 2], _DIMENSIONS)
         found = tf.reshape(found, (3, filters, lines, channels))
         return tf.transpose(tf.reverse(found, (0, 2)), (2, 0, 3, 1))
@@ -129,9 +130,13 @@ def _convolve_in_rows(x, kernel):
     lines, _, channels, filters = kernel.shape
     rows = tf.reshape(tf.transpose(kernel, (1, 2, 0, 3)), (1, 3, channels, lines * filters))
     found = tf.nn.conv2d(x, rows, 1, [[0, 0], [lines // 2] * 2, [1, 1], [0, 0]])
-    height = sizes(x)[1]
-    first, *others = (found[:, i : i + height, :, i * filters : (i + 1) * filters] for i in range(lines))
-    return functools.reduce(operator.add, others, first)
+    return functools.reduce(operator.add, _windows(found, (0, 1, 0, filters), [*sizes(x)[:3], filters], lines))
+
+
+def _windows(x, step, shape, count=3):
+    """So many windows of a shape, each a step further than the one before, the first at the beginning of `x`."""
+    shape = tf.convert_to_tensor(shape)
+    return [tf.slice(x, [index * distance for distance in step], shape) for index in range(count)]
 
 
 _DIMENSIONS = {
