@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
-from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel
+from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel, is_matrix
 from keras_densenet.ops.dropout import Dropout
 from keras_densenet.ops.forms import forms
 from keras_densenet.ops.normalization import (
@@ -141,11 +141,16 @@ def _through_convolution(d, x, norm, kernel, recompute_late=True):
 
 def _along(kernel, dkernel):
     """The sum of a kernel times its gradient, for each channel it reads."""
-    if len(kernel.shape) == 5:  # a volume's kernels are large, and would all be turned early
+    *window, channels, filters = range(len(kernel.shape))
+    if len(window) == 3:  # a volume's kernels are large, and would all be turned early
         kernel = forms().after(dkernel, kernel)
-    axes = "abcde"[: len(kernel.shape)]
-    # As a product it leaves XLA no kernels to compile, as a sum would.
-    return tf.raw_ops.Einsum(inputs=[wide(kernel), wide(dkernel)], equation=f"{axes},{axes}->{axes[-2]}")
+
+    def rows(k):
+        k = wide(k) if is_matrix(k) else tf.transpose(wide(k), (channels, *window, filters))
+        return tf.reshape(k, (kernel.shape[channels], 1, -1))
+
+    found = tf.matmul(rows(kernel), rows(dkernel), transpose_b=True)  # no kernels to compile, as a sum would have
+    return tf.squeeze(found, (1, 2))
 
 
 def _read(total, features, images, d, norm, kernel):

@@ -32,7 +32,8 @@ class Normalization(NamedTuple):
 
 def standardisation(mean: Tensor, variance: Tensor, epsilon: float) -> Tensor:
     """The mean and `1 / sqrt(variance + epsilon)`, `(2, channels)`."""
-    return tf.stack([tf.convert_to_tensor(mean), tf.math.rsqrt(variance + epsilon)])
+    rstd = (variance + epsilon) ** -0.5  # `rsqrt` goes to XLA as ReLU does, below
+    return tf.stack([tf.convert_to_tensor(mean), rstd])
 
 
 def standardised(x: Tensor, standard: Tensor) -> Tensor:

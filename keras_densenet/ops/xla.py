@@ -135,8 +135,9 @@ def _convolve_in_rows(x, kernel):
 
 def _windows(x, step, shape, count=3):
     """So many windows of a shape, each a step further than the one before, the first at the beginning of `x`."""
-    shape = tf.convert_to_tensor(shape)
-    return [tf.slice(x, [index * distance for distance in step], shape) for index in range(count)]
+    starts = [[index * distance for distance in step] for index in range(count)]
+    ends, strides = ([*map(operator.add, start, shape)] for start in starts), tf.constant([1] * len(step))
+    return [tf.strided_slice(x, start, end, strides) for start, end in zip(starts, ends, strict=True)]
 
 
 _DIMENSIONS = {
