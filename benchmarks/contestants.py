@@ -225,7 +225,7 @@ def environment(name):
 
     All of them share a GPU where there is one.
     """
-    common = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true", "KERAS_DENSENET_CACHE": ""}
+    common = {**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     if name.startswith("keras_densenet"):
         return common
     if "kept memory" not in name:

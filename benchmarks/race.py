@@ -29,7 +29,7 @@ ROUNDS = int(os.environ.get("BENCHMARKS_ROUNDS") or sys.maxsize)  # at most
 console = rich.console.Console(width=150)
 
 
-def race(task, network, batch_size, rounds, only=(), policy="float32", together=None):
+def race(task, network, batch_size, rounds, only=(), policy="float32", together=None, programs=""):
     """Runs all installed contestants in turns; who fails or is late is told and left out, unless nobody else is there.
 
     Args:
@@ -41,6 +41,7 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
         policy: Keras' dtype policy.
         together: seconds in which all compile at the same time, where there are many cores; first calls then mean
             little. Default: one after another.
+        programs: the folder where this package keeps compiled programs. Default: nowhere.
 
     Returns:
         A list of dicts, one per contestant: median seconds, spread of the middle half, first_call, peak_rss, on a GPU
@@ -83,7 +84,7 @@ def race(task, network, batch_size, rounds, only=(), policy="float32", together=
                     arguments = [task, name, json.dumps(plan), str(batch_size), policy]
                     workers[name] = subprocess.Popen(
                         [pythons[name], "-m", "benchmarks.worker", *arguments],
-                        env={**environment(name), **_TELL_COMPILATION},
+                        env={**environment(name), **_TELL_COMPILATION, "KERAS_DENSENET_CACHE": programs},
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=log,
