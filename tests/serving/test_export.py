@@ -24,11 +24,11 @@ ALLOWED = """
     ConcatenateDataset Const Conv2D DatasetToSingleElement DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If
     IgnoreErrorsDataset LessEqual LogicalAnd LogicalOr MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Min Minimum
-    Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Pow Prod Range ReadVariableOp RealDiv Relu Reshape
-    ResizeBilinear RestoreV2 SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
-    Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice StringFormat
-    StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile TopKV2 Transpose
-    Unpack VarHandleOp VarIsInitializedOp Where ZerosLike
+    Mul NoOp Pack Pad ParallelMapDatasetV2 PartitionedCall Placeholder Pow Prod Range ReadVariableOp RealDiv Relu
+    Reshape ResizeBilinear RestoreV2 SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid
+    Size Softmax Squeeze StatefulPartitionedCall StatelessCase StatelessIf StaticRegexFullMatch StridedSlice
+    StringFormat StringJoin StringSplitV2 Sub Substr Sum TensorDataset TensorScatterUpdate TensorSliceDataset Tile
+    TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp Where ZerosLike
 """
 
 
