@@ -90,13 +90,14 @@ def dense_block(
         x, *weights = inputs
         layers = [LayerWeights(*weights[i : i + size]) for i in range(0, len(weights), size)]
         forward, backward = passes(_forward, dense_block_gradient)
-        features, *used[:], standards, readers = forward(x, layers, epsilon, statistics, dropout)
+        features, found, standards, readers = forward(x, layers, epsilon, statistics, dropout)
+        used.append(found)
 
         def gradient(upstream):
-            found = backward(
+            gradients = backward(
                 upstream, features, standards, readers, layers, dropout, batch_statistics=statistics is None
             )
-            return once(found, upstream, *inputs)
+            return once(gradients, upstream, *inputs)
 
         return features, gradient
 

@@ -52,7 +52,8 @@ def norm_relu(
     @tf.custom_gradient
     def run(x, gamma, beta):
         forward, backward = passes(_forward, _backward)
-        y, *statistics[:], used = forward(x, gamma, beta, epsilon, dtype)
+        y, mean, variance, used = forward(x, gamma, beta, epsilon, dtype)
+        statistics.extend((mean, variance))
 
         def gradient(upstream):
             return once(backward(upstream, x, used), upstream, x, gamma, beta)
