@@ -1,7 +1,7 @@
 """How long the first training step takes to trace and compile: python -m benchmarks.compilation.
 
 Three starts of each contestant, in turns, and one more of this package's after each, for which the program is kept;
-fifteen minutes.
+half an hour.
 """
 
 import statistics
