@@ -88,7 +88,7 @@ def _comparisons(found):
         "of torchvision that keeps its memory": ("seconds", ("torchvision eager, kept memory",)),
         "the buffers of ordinary Keras under XLA": ("buffers", ("ordinary Keras, XLA",)),
         "its first call, tracing and compilation": ("first_call", ("ordinary Keras, XLA",)),
-        "that of ours in the next process, which finds the program": ("next_call", ("ordinary Keras, XLA",)),
+        "of that in the next process, which finds the program": ("next_call", ("ordinary Keras, XLA",)),
         "its compilation alone": ("compilation", ("ordinary Keras, XLA",)),
     }
     for what, (figure, others) in comparisons.items():
