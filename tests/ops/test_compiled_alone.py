@@ -14,7 +14,7 @@ from tests.tiny import network, run_fresh
 
 
 @pytest.fixture
-def traces(self, monkeypatch):
+def traces(monkeypatch):
     """Counts how often the passes of norm_relu and of a dense block are traced for XLA."""
     found = []
     real = forms_._traced_for
@@ -33,7 +33,7 @@ def traces(self, monkeypatch):
 
 
 @pytest.mark.slow
-def test_in_a_graph_each_pass_of_each_layer_is_one_function_that_xla_must_compile(self, traces):
+def test_in_a_graph_each_pass_of_each_layer_is_one_function_that_xla_must_compile(traces):
     model = network()
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
     images = oracle.images_like((2, *model.input_shape[1:]), "float32")
@@ -44,7 +44,7 @@ def test_in_a_graph_each_pass_of_each_layer_is_one_function_that_xla_must_compil
     assert len(traces) == 2 * (2 + 2)  # two blocks, a transition and a head; forward and backward
 
 
-def test_in_eager_steps_nothing_is_traced_again(self, traces):
+def test_in_eager_steps_nothing_is_traced_again(traces):
     forms_._kept.cache_clear()
     block, images = LAYERS["bottleneck"](), tf.constant(oracle.images_like(IMAGES, "float32"))
     with compiled_for(GPU):
@@ -58,7 +58,7 @@ def test_in_eager_steps_nothing_is_traced_again(self, traces):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-def test_a_step_in_a_graph_equals_the_plain_composition(self):
+def test_a_step_in_a_graph_equals_the_plain_composition():
     model, images = chain(LAYERS["bottleneck"]()), oracle.images_like(IMAGES)
     other = oracle.plain_model(model)
 
@@ -84,7 +84,7 @@ def test_a_step_in_a_graph_equals_the_plain_composition(self):
     oracle.assert_equal_weights(model, other)
 
 
-def test_images_of_unknown_size_are_compiled_when_they_come(self):
+def test_images_of_unknown_size_are_compiled_when_they_come():
     layer, images = layers.DenseBlock(1, 2), tf.constant(oracle.images_like(IMAGES, "float32"))
     layer.build(images.shape)
 
@@ -100,7 +100,7 @@ def test_images_of_unknown_size_are_compiled_when_they_come(self):
     oracle.assert_close(found, slope(images), 1e-4, "gradient of the images")
 
 
-def test_who_runs_functions_eagerly_sees_plain_operations(self):
+def test_who_runs_functions_eagerly_sees_plain_operations():
     with compiled_for(GPU):
         try:
             tf.config.run_functions_eagerly(True)
@@ -111,7 +111,7 @@ def test_who_runs_functions_eagerly_sees_plain_operations(self):
 
 
 @pytest.mark.slow
-def test_the_backward_pass_drops_what_the_forward_pass_dropped(self):
+def test_the_backward_pass_drops_what_the_forward_pass_dropped():
     """The newest features are linear in the last kernel: with its gradient's product they are the same sum."""
     block, images = LAYERS["plain"](dropout_rate=0.5, seed=3), tf.constant(oracle.images_like(IMAGES, "float32"))
     block.build(images.shape)
@@ -124,7 +124,7 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped(self):
     assert float(tf.reduce_sum(gradient * kernel)) == pytest.approx(float(loss), rel=1e-4)
 
 
-def test_second_derivatives_are_refused_with_the_reason(self):
+def test_second_derivatives_are_refused_with_the_reason():
     block, images = LAYERS["bottleneck"](), tf.constant(oracle.images_like(IMAGES, "float32"))
     with compiled_for(GPU), tf.GradientTape() as outer:
         outer.watch(images)
@@ -137,7 +137,7 @@ def test_second_derivatives_are_refused_with_the_reason(self):
 
 
 @pytest.mark.slow
-def test_what_is_exported_holds_nothing_that_only_xla_can_run(self, tmp_path):
+def test_what_is_exported_holds_nothing_that_only_xla_can_run(tmp_path):
     model = network()
 
     class Trainer(tf.Module):
