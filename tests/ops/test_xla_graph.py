@@ -19,7 +19,7 @@ NETWORKS = {
 @pytest.fixture(params=["CPU", "GPU"])
 def operations(request, options):
     """The types of all operations in a forward and backward pass, those of loops' bodies too."""
-    model = network(**options, classifier_activation=None)
+    model = network(**options, blocks=(1, 1), classifier_activation=None)
 
     @tf.function(jit_compile=True, autograph=False)
     def step(images):
