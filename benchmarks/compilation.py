@@ -18,26 +18,25 @@ STARTS = 3
 def measure(network, batch_size):
     """A row for each contestant: medians over its starts of the seconds of a first call and of XLA's compilation.
 
-    And of this package's first call where an earlier process has kept its program.
+    And of the first call in the next process, which finds this package's program; ordinary Keras keeps none.
     """
     starts = []
     for _ in range(STARTS):
         with tempfile.TemporaryDirectory() as programs:
-            starts += race("train", network, batch_size, rounds=2, only=CONTESTANTS, programs=programs)
-            (again,) = race("train", network, batch_size, rounds=2, only=CONTESTANTS[:1], programs=programs)
-        starts.append({"name": again["name"], "next_call": again["first_call"]})
+            found = race("train", network, batch_size, rounds=2, only=CONTESTANTS, programs=programs)
+            again = race("train", network, batch_size, rounds=2, only=CONTESTANTS[:1], programs=programs)
+        next_calls = {row["name"]: row["first_call"] for row in [*found, *again]}
+        starts += [{**row, "next_call": next_calls[row["name"]]} for row in found]
     return [
         {
             "name": name,
-            **{figure: _median(starts, name, figure) for figure in ("first_call", "next_call", "compilation")},
+            **{
+                figure: statistics.median(row[figure] for row in starts if row["name"] == name)
+                for figure in ("first_call", "next_call", "compilation")
+            },
         }
         for name in CONTESTANTS
     ]
-
-
-def _median(starts, name, figure):
-    found = [row[figure] for row in starts if row["name"] == name and figure in row]
-    return statistics.median(found) if found else None
 
 
 if __name__ == "__main__":
@@ -46,7 +45,7 @@ if __name__ == "__main__":
         rows = measure(network, batch_size)
         table = rich.table.Table("contestant", "first call", "next process'", "XLA's compilation", title=title)
         for row in rows:
-            cells = [f"{seconds:.1f} s" if seconds else "" for _, seconds in [*row.items()][1:]]
-            table.add_row(row["name"], *cells)
+            name, *figures = row.values()
+            table.add_row(name, *(f"{seconds:.1f} s" for seconds in figures))
         console.print(table, f"medians of {STARTS} starts, in turns. {machine()}")
         save(title, rows)

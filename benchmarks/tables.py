@@ -93,8 +93,7 @@ def _comparisons(found):
     }
     for what, (figure, others) in comparisons.items():
         if figure in found["densenet121"][OURS]:
-            theirs = "first_call" if figure == "next_call" else figure
-            ratios = [rows[OURS][figure] / min(rows[other][theirs] for other in others) for rows in found.values()]
+            ratios = [rows[OURS][figure] / min(rows[other][figure] for other in others) for rows in found.values()]
             yield f"- {' and '.join(f'{ratio:.2f}x' for ratio in ratios)} {what}"
 
 
