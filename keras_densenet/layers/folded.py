@@ -44,7 +44,7 @@ class FoldedImageNetStem(Folded, ImageNetStem):
         return kernel, self.add_constant(f"conv{suffix}_bias", filters)
 
     def follow(self, x, training, bias):
-        return tf.nn.relu(tf.nn.bias_add(x, bias))
+        return ops.folded_bias_relu(x, bias)
 
 
 @keras.saving.register_keras_serializable("keras_densenet")

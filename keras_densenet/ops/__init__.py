@@ -2,7 +2,7 @@
 
 from keras_densenet.ops.dense_block import BlockStatistics, LayerWeights, dense_block, dense_block_inference
 from keras_densenet.ops.dropout import Dropout
-from keras_densenet.ops.folded import FoldedWeights, folded_dense_block, folded_norm_relu, folded_read
+from keras_densenet.ops.folded import FoldedWeights, folded_bias_relu, folded_dense_block, folded_norm_relu, folded_read
 from keras_densenet.ops.forms import Target, compiled_for
 from keras_densenet.ops.framing import Framing, check_framing, resize_box
 from keras_densenet.ops.norm_relu import norm_relu
@@ -35,6 +35,7 @@ __all__ = [
     "convention",
     "dense_block",
     "dense_block_inference",
+    "folded_bias_relu",
     "folded_dense_block",
     "folded_norm_relu",
     "folded_read",

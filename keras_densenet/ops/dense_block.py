@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_densenet.ops.convolution import convolve
 from keras_densenet.ops.dense_block_gradient import Reader, dense_block_gradient
 from keras_densenet.ops.dropout import Dropout
-from keras_densenet.ops.forms import forms, passes
+from keras_densenet.ops.forms import forms, passes, traced_once
 from keras_densenet.ops.norm_relu import moments
 from keras_densenet.ops.normalization import Normalization, affine_relu, once, scale_and_shift, standardisation
 from keras_densenet.ops.shapes import sizes
@@ -136,6 +136,7 @@ def _forward(x, layers, epsilon, statistics, dropout):
     features, newest = forms().with_room(x, x.shape[-1] + len(layers) * growth_rate), x
     images = forms().images_in_a_slice(features)
     born, standards, found, readers = [], [], [], []
+    narrow = traced_once(_narrow)
     for index, weights in enumerate(layers):
         channels = weights.gamma1.shape[0]
         if statistics is None:  # only of what was born since the last reader
@@ -149,15 +150,21 @@ def _forward(x, layers, epsilon, statistics, dropout):
         y = _read(features, images, norm, weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
-            mean, variance = moments(y) if statistics is None else statistics.bottlenecks[index]
-            found.append((mean, variance))
-            norm = Normalization.of(weights.gamma2, weights.beta2, standardisation(mean, variance, epsilon))
-            readers[-1] = readers[-1]._replace(bottleneck=y, bottleneck_norm=norm)
-            y = convolve(forms().affine_relu(y, norm.scale, norm.shift), weights.kernel2)
+            known = None if statistics is None else statistics.bottlenecks[index]
+            bottleneck, (y, norm, used) = y, narrow(y, weights.gamma2, weights.beta2, weights.kernel2, epsilon, known)
+            found.append(used)
+            readers[-1] = readers[-1]._replace(bottleneck=bottleneck, bottleneck_norm=norm)
         newest = dropout(y, 2 * index + 1)
         features = forms().append(features, channels, newest)
     used = BlockStatistics(tuple(tf.concat(values, 0) for values in zip(*born, strict=True)), tuple(found))
     return features, used, standards, readers
+
+
+def _narrow(x, gamma, beta, kernel, epsilon, statistics):
+    """A bottleneck's normalisation, ReLU and convolution to new features -> (those, the norm, the statistics)."""
+    mean, variance = statistics or moments(x)
+    norm = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
+    return convolve(forms().affine_relu(x, norm.scale, norm.shift), kernel), norm, (mean, variance)
 
 
 def _read(features, images, norm, kernel):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_densenet.ops.convolution import gradient_of_input, gradient_of_kernel, is_matrix
 from keras_densenet.ops.dropout import Dropout
-from keras_densenet.ops.forms import forms
+from keras_densenet.ops.forms import forms, traced_once
 from keras_densenet.ops.normalization import (
     Normalization,
     affine_gradients,
@@ -72,6 +72,7 @@ def dense_block_gradient(
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dgamma and of s * dbeta, over the readers so far
     drop = dropout or (lambda tensor, index: tensor)
+    through = traced_once(_through if images is None else _through_later)
 
     def born(feature, start, end):
         """The gradient of a feature map whose readers are all done."""
@@ -91,9 +92,9 @@ def dense_block_gradient(
         d = drop(born(index + 1, channels, end), 2 * index + 1)
         part, later = functools.partial(slice_of, d, images=images), []
         if weights.kernel2 is not None:
-            part, *later = _bottleneck_gradient(
-                d, bottlenecks[index], images, reader.bottleneck_norm, weights.kernel2, batch_statistics
-            )
+            z, norm = bottlenecks[index], reader.bottleneck_norm
+            found, *later = through(d, z, norm, weights.kernel2, batch_statistics)
+            part = _in_parts(found, z, images)
             if dropout:
                 part = functools.partial(slice_of, dropout(part(None), 2 * index), images=images)
         total, dgamma, dbeta, dkernel = _read(total, features, images, part, reader.norm, weights.kernel1)
@@ -104,22 +105,19 @@ def dense_block_gradient(
     return [born(0, 0, end), *gradients]
 
 
-def _bottleneck_gradient(d, z, images, norm, kernel, batch_statistics):
-    """Through the 3x3 convolution, its ReLU and its normalisation -> gradients of (z, gamma2, beta2, kernel2).
-
-    That of z is a function of where a slice of it starts, for its reader to compute while the slice is in cache.
-    """
+def _in_parts(found, z, images):
+    """A bottleneck's gradient from where a slice of it starts, for its reader to compute while that is in cache."""
     if images is None:
-        dz, *found = _through(d, z, norm, kernel, batch_statistics)
-        return lambda start: dz, *found
+        return lambda start: found
+    da, late, shares = found
+    return lambda start: norm_gradient(slice_of(da, start, images), slice_of(z, start, images), late, shares)
+
+
+def _through_later(d, z, norm, kernel, batch_statistics):
+    """As `_through`, but instead of a gradient of z what that is computed from: `norm_gradient`'s arguments but z."""
     da, late, dkernel, across = _through_convolution(d, z, norm, kernel)
     dgamma, dbeta = affine_gradients(_along(kernel, dkernel), across, norm)
-    shares = per_pixel(dgamma, dbeta, z) if batch_statistics else None
-
-    def part(start):
-        return norm_gradient(slice_of(da, start, images), slice_of(z, start, images), late, shares)
-
-    return part, dgamma, dbeta, dkernel
+    return (da, late, per_pixel(dgamma, dbeta, z) if batch_statistics else None), dgamma, dbeta, dkernel
 
 
 def _through(d, x, norm, kernel, batch_statistics):

@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_densenet.ops.convolution import is_matrix
+from keras_densenet.ops.forms import target
 from keras_densenet.ops.kernels import Kernels
+from keras_densenet.ops.normalization import affine_relu
 from keras_densenet.ops.plain import convolution
 from keras_densenet.types import Tensor
 
@@ -47,7 +49,7 @@ def folded_dense_block(x: Tensor, layers: Sequence[FoldedWeights]) -> Tensor:
         y, weights = folded_read(x, weights)
         y = convolution(y, weights.kernel1)
         if weights.kernel2 is not None:
-            y = tf.nn.relu(tf.nn.bias_add(y, weights.bias1))  # with the convolution, one kernel of TensorFlow's
+            y = folded_bias_relu(y, weights.bias1)
             y = convolution(y, weights.kernel2)
         x = tf.concat([x, y], -1)
     return x
@@ -83,11 +85,21 @@ def folded_read(x: Tensor, weights: FoldedWeights) -> tuple[Tensor, FoldedWeight
 
 
 def folded_norm_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`affine_relu` as TensorFlow's inference kernel, whoever compiles it: what is exported runs elsewhere.
+    """`affine_relu`, as TensorFlow's inference kernel where XLA does not compile: what is exported runs elsewhere.
 
     Examples:
         >>> x = tf.constant([[[[-1.0, 2.0]]]])
         >>> kd.ops.folded_norm_relu(x, tf.constant([1.0, 3.0]), tf.constant([0.0, 1.0])).numpy().round(3).tolist()
         [[[[0.0, 7.0]]]]
     """
-    return Kernels.affine_relu(x, scale, shift)
+    return (affine_relu if target().xla else Kernels.affine_relu)(x, scale, shift)
+
+
+def folded_bias_relu(x: Tensor, bias: Tensor) -> Tensor:
+    """What follows a convolution with a normalisation in it; without XLA its bias and ReLU are one kernel with it.
+
+    Examples:
+        >>> kd.ops.folded_bias_relu(tf.constant([[-1.0, 2.0]]), tf.constant([3.0, -4.0])).numpy().tolist()
+        [[2.0, 0.0]]
+    """
+    return tf.maximum(x + bias, 0) if target().xla else tf.nn.relu(tf.nn.bias_add(x, bias))

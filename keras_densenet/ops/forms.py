@@ -91,6 +91,19 @@ def passes(*functions: Callable[..., Any]) -> list[Callable[..., Any]]:
     return [_apart(traced(function)) for function in functions]
 
 
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, traced for the first of calls that differ in nothing but the numbers: operations take long to make.
+
+    For XLA, which puts them where the calls are. TensorFlow does so, too, but would then keep more at a time; and where
+    replicas talk to each other within they cannot.
+
+    Args:
+        function: of (structures of) tensors and constants alone.
+    """
+    once = target().xla and not (tf.executing_eagerly() or is_synchronised())
+    return tf.function(function, autograph=False) if once else function
+
+
 def _apart(function):
     """`function` where no tape sees it: else each prepares to differentiate what is inside."""
 

@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+import keras_densenet as kd
 from keras_densenet.ops import Target, compiled_for
 from tests.tiny import network
 
@@ -27,8 +28,12 @@ def operations(request, options):
             loss = tf.reduce_sum(model(images, training=True) ** 2)
         return tape.gradient(loss, model.trainable_variables)
 
-    with compiled_for(Target(xla=True, device=request.param)):
-        graph = step.get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]))).graph.as_graph_def()
+    return _operations(step, model, request.param)
+
+
+def _operations(function, model, device):
+    with compiled_for(Target(xla=True, device=device)):
+        graph = function.get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]))).graph.as_graph_def()
     return {node.op for nodes in (graph.node, *(one.node_def for one in graph.library.function)) for node in nodes}
 
 
@@ -38,3 +43,28 @@ def test_nothing_in_a_step_is_translated_slowly_and_a_batch_that_is_one_slice_ha
     assert not operations & SLOW
     assert "StatelessWhile" not in operations
     assert "While" not in operations
+
+
+@pytest.mark.parametrize("device", ["CPU", "GPU"])
+@pytest.mark.parametrize("stem", ["imagenet", "deep", "cifar"])
+def test_nothing_in_a_folded_network_is_translated_slowly(stem, device):
+    model = kd.fold(network(stem=stem, classifier_activation=None))
+    operations = _operations(tf.function(model, jit_compile=True, autograph=False), model, device)
+    assert "Maximum" in operations
+    assert not operations & SLOW
+
+
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.2])
+def test_what_is_equal_in_all_layers_of_a_block_is_traced_once(dropout_rate):
+    block = kd.layers.DenseBlock(4, 3, dropout_rate=dropout_rate)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(block(images, training=True))
+        return tape.gradient(loss, [v.value for v in block.trainable_variables])
+
+    block.build((2, 5, 4, 3))
+    graph = step.get_concrete_function(tf.TensorSpec((2, 5, 4, 3))).graph.as_graph_def()
+    assert len(graph.library.function) == 2  # one for each direction
+    assert [node.op for node in graph.node].count("PartitionedCall") == 2 * 4
