@@ -162,7 +162,7 @@ def _forward(x, layers, epsilon, statistics, dropout):
 
 def _narrow(x, gamma, beta, kernel, epsilon, statistics):
     """A bottleneck's normalisation, ReLU and convolution to new features -> (those, the norm, the statistics)."""
-    mean, variance = statistics or moments(x)
+    mean, variance = moments(x) if statistics is None else statistics
     norm = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
     return convolve(forms().affine_relu(x, norm.scale, norm.shift), kernel), norm, (mean, variance)
 
