@@ -37,6 +37,7 @@ def _invoke(*arguments):
     return result.output
 
 
+@pytest.mark.slow
 def test_reuse_draws_the_map_and_tells_the_papers_observations(file, tmp_path):
     output = _invoke("explain", "reuse", file, "--out", tmp_path / "map.png")
     rows = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
@@ -93,6 +94,7 @@ def test_captions_may_hold_anything(tmp_path):
         assert picture.size[0] > 500
 
 
+@pytest.mark.slow
 def test_gradients_are_drawn_on_training_images(tmp_path):
     network(input_shape=(32, 32, 1), classes=10).with_preprocessing("unit").save(tmp_path / "m.keras")
     arguments = ["--data", "digits", "--limit", "8", "--out", tmp_path / "g.svg"]
@@ -101,6 +103,7 @@ def test_gradients_are_drawn_on_training_images(tmp_path):
     assert "transition1" in (tmp_path / "g.svg").read_text()
 
 
+@pytest.mark.slow
 def test_gradients_of_images_of_other_classes_are_refused(tmp_path, monkeypatch, capsys):
     network(input_shape=(32, 32, 1)).with_preprocessing("unit").save(tmp_path / "model.keras")
     monkeypatch.setattr(sys, "argv", ["x", "explain", "gradients", str(tmp_path / "model.keras"), "--data", "digits"])

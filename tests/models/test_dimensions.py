@@ -45,6 +45,7 @@ class TestInFloat64:
         model = oracle.randomise(network(stem=stem, blocks=(1, 1), input_shape=shape))
         oracle.assert_equal_step(model, images_for(model))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("shape", [SIGNAL, VOLUME], ids=SMALL)
     def test_second_derivatives_equal_those_of_the_plain_composition(self, shape):
         model = oracle.randomise(network(blocks=(1, 1), stem="imagenet", input_shape=shape))
@@ -103,6 +104,7 @@ class TestInFloat64:
         oracle.assert_equal_weights(model, other, 1e-8)
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_policies_train_and_infer(shape, dtype):

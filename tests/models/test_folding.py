@@ -111,6 +111,7 @@ def test_a_model_of_two_heads_keeps_both():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_folded_network_is_compiled_as_the_model_was():
     def loss_of_ones_own(labels, outputs):
         return keras.losses.sparse_categorical_crossentropy(labels, outputs)

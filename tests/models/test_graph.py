@@ -47,6 +47,7 @@ def test_a_layers_output_is_of_the_model_it_was_asked_of(how, tmp_path):
     np.testing.assert_array_equal(own(pixels), before)  # and the network it comes from is as it was
 
 
+@pytest.mark.slow
 def test_training_one_model_trains_the_other():
     base = network()
     raw = base.with_preprocessing("torch")
@@ -115,6 +116,7 @@ def test_a_model_that_is_called_without_training_infers(what):
         np.testing.assert_array_equal(weight, value)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_told_to_train_trains_inside_another_too():
     model = _augmented()
     outer = keras.Sequential([model])

@@ -125,6 +125,7 @@ def test_frozen_layers_and_precision_are_saved(tmp_path):
     np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was_saved(tmp_path):
     """Optimizer state included: the next step of the loaded network is the next step of the saved one."""
     model = network(blocks=(1, 1))
@@ -148,6 +149,7 @@ def test_a_checkpoint_of_tensorflow_holds_the_whole_network(folded, tmp_path):
         np.testing.assert_array_equal(found, expected, err_msg=expected.path)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_goes_on_from_its_checkpoint_manager(tmp_path):
     """Dropout included: the next losses of the restored network are those of the one that went on."""
     labels, loss = tf.constant([1, 2]), keras.losses.SparseCategoricalCrossentropy()
@@ -173,6 +175,7 @@ def test_a_loop_of_ones_own_goes_on_from_its_checkpoint_manager(tmp_path):
     assert [step(*second) for _ in range(3)] == pytest.approx([step(*first) for _ in range(3)], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_tensorflow_holds_every_variable_once(tmp_path):
     model = randomise(network(dropout_rate=0.1))
     tf.saved_model.save(model, str(tmp_path))

@@ -44,6 +44,7 @@ def test_step_in_mixed_precision_under_xla_has_a_finite_loss_and_float32_statist
     assert all(variable.dtype == "float32" and np.isfinite(variable).all() for variable in model.weights)
 
 
+@pytest.mark.slow
 def test_last_smaller_batch_and_unknown_batch_size_train():
     model = compiled(small())
     data = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(5)
@@ -51,6 +52,7 @@ def test_last_smaller_batch_and_unknown_batch_size_train():
     assert model.predict(IMAGES, batch_size=3, verbose=0).shape == (8, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_accumulated_in_a_compiled_loop_of_ones_own_equal_the_plain_compositions():
     model = randomise(small())

@@ -35,6 +35,7 @@ def operations(layer, dtype="float32"):
     return [operation.type for operation in graph_of(layer, dtype).get_operations()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_each_normalisation_has_one_fused_gradient(dtype):
     assert operations(lambda: DenseBlock(3, 2), dtype).count("FusedBatchNormGradV3") == 6

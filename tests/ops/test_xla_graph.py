@@ -37,6 +37,7 @@ def _operations(function, model, device):
     return {node.op for nodes in (graph.node, *(one.node_def for one in graph.library.function)) for node in nodes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
 def test_nothing_in_a_step_is_translated_slowly_and_a_batch_that_is_one_slice_has_no_loop(operations):
     assert "XlaOptimizationBarrier" in operations  # these are XLA's forms
@@ -45,6 +46,7 @@ def test_nothing_in_a_step_is_translated_slowly_and_a_batch_that_is_one_slice_ha
     assert "While" not in operations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["CPU", "GPU"])
 @pytest.mark.parametrize("stem", ["imagenet", "deep", "cifar"])
 def test_nothing_in_a_folded_network_is_translated_slowly(stem, device):
@@ -54,6 +56,7 @@ def test_nothing_in_a_folded_network_is_translated_slowly(stem, device):
     assert not operations & SLOW
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.2])
 def test_what_is_equal_in_all_layers_of_a_block_is_traced_once(dropout_rate):
     block = kd.layers.DenseBlock(4, 3, dropout_rate=dropout_rate)

@@ -110,6 +110,7 @@ def test_binary_outputs_come_as_the_bytes_that_they_are(tmp_path, protocol, coun
     assert count == 1 or found["text"].tolist() == ["a", "bc"]
 
 
+@pytest.mark.slow
 def test_rows_of_files_come_in_base64(server, exported):
     files = [{"b64": base64.b64encode(encode(pixels)).decode()} for pixels in exported.pixels[:3]]
     for rows in (files, [{"image_bytes": file} for file in files]):

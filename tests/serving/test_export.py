@@ -163,6 +163,7 @@ def test_labels_card_and_the_servers_configuration_lie_beside_it(exported):
     }
 
 
+@pytest.mark.slow
 def test_each_label_has_its_line(tmp_path):
     labels = ["a\nb", "猫", "c\u2028d", "[x]", "e"]
     folder = kd.export_saved_model(tiny.network(blocks=(1, 1)), tmp_path, "net", labels=labels)

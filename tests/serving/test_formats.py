@@ -25,7 +25,7 @@ INSTALLED = [
 ]
 LABELS = ["ant", "bee", "gnu 牛", "dog", "eel"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 19, 16, 3)).astype("uint8")
-pytestmark = pytest.mark.filterwarnings("ignore")  # the converters' own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the converters' own
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,7 @@ def test_without_an_average_no_weight_is_copied(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(stripes, tmp_path):
     recipe = Recipe(epochs=2, batch_size=16, learning_rate=1e30, xla=False)
     with pytest.raises(RuntimeError, match=r"became (nan|inf) in batch \d of 4 of epoch \d: try a lower learning rate"):
@@ -161,6 +162,7 @@ def test_a_checkpoint_is_what_the_epoch_ended_with_though_it_is_written_while_tr
             np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_leaves_the_former(stripes, tmp_path, monkeypatch):
     write = RunFolder._write_checkpoint
 

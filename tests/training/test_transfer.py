@@ -177,6 +177,7 @@ def test_one_sigmoid_output_learns_two_classes_from_integer_labels():
         assert right.mean() == history["val_accuracy"][np.argmin(history["val_loss"])]
 
 
+@pytest.mark.slow
 def test_a_classifier_of_sigmoids_learns_many_labels_and_leaves_the_unknown_out():
     """The fifth column is unknown throughout, and what it was makes no difference."""
     labels = np.eye(5, dtype="int8")[LABELS]
@@ -215,6 +216,7 @@ def test_a_model_whose_training_ends_early_is_as_it_was(error):
     _assert_as_before(model, before)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_told_and_undone():
     model, broken = small(), DATA.map(lambda x, y: (x * np.float32("nan"), y))
     before = _state(model)

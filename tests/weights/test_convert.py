@@ -20,6 +20,7 @@ from tests.weights import foreign
 NAME = "densenet-bc-40-12"
 
 
+@pytest.mark.slow
 def test_weights_go_to_torchvision_and_back(tmp_path):
     model = randomise(kd.create_model(NAME))
     model.save_weights(tmp_path / "a.weights.h5")

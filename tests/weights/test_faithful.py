@@ -40,6 +40,7 @@ def test_quantised_weights_are_not_written_for_other_frameworks(mode, layout, en
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
 def test_floats_are_not_loaded_into_a_quantised_network(mode, tmp_path):
     kd.save_weights(network(classes=6), tmp_path / "a.weights.h5")
@@ -52,6 +53,7 @@ def test_floats_are_not_loaded_into_a_quantised_network(mode, tmp_path):
     assert all(map(np.array_equal, model.get_weights(), before))
 
 
+@pytest.mark.slow
 def test_quantised_weights_come_back_into_a_quantised_network_and_are_refused_by_another(tmp_path):
     model, other = quantised("int8"), quantised("int8")
     kd.save_weights(model, tmp_path / "a.weights.h5")
