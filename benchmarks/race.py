@@ -21,8 +21,11 @@ import rich.progress
 import rich.table
 
 from benchmarks.contestants import TASKS, TORCH_PYTHON, environment, python_of
-from keras_densenet import Architecture
-from keras_densenet.family import variant
+from keras_densenet_launch import quiet
+
+with quiet("test"):
+    from keras_densenet import Architecture
+    from keras_densenet.family import variant
 
 RESULTS = pathlib.Path(os.environ.get("BENCHMARKS_RESULTS") or pathlib.Path(__file__).parent / "results")
 ROUNDS = int(os.environ.get("BENCHMARKS_ROUNDS") or sys.maxsize)  # at most
