@@ -23,6 +23,7 @@ def _import(folder=None, command=(sys.executable, "-c", "import keras_densenet")
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "nothing"])
 def test_a_backend_that_is_not_there_is_named_and_no_extra_is_blamed(backend):
     sentence = "keras_densenet needs Keras 3 on TensorFlow: set KERAS_BACKEND=tensorflow"

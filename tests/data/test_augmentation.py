@@ -26,6 +26,7 @@ def _dots():
     return Split(images, np.arange(11, dtype="int32"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shift", "cifar"])
 def test_images_are_moved_by_up_to_four_pixels_and_keep_their_label(kind):
     dots, places = _dots(), set()
@@ -115,6 +116,7 @@ def test_many_labels_come_as_they_are_where_nothing_is_mixed(split):
         np.testing.assert_array_equal(y, many.labels[:8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [{"randaugment": 0.5}, {"jitter": 0.4}])
 def test_colours_and_shapes_change_within_0_to_255(split, option):
     ((plain, _),), ((varied, _),) = (

@@ -63,6 +63,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(split):
         training_stream(split, 4, seed=0, shard=(0, 3))
 
 
+@pytest.mark.slow
 def test_pictures_on_disk_give_the_batches_of_the_array(tmp_path):
     write_classes(tmp_path / "photos", {"a": 10, "b": 10}, height=40, width=40)
     files = np.array(sorted(map(str, (tmp_path / "photos").rglob("*.png"))), object)

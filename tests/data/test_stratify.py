@@ -18,6 +18,7 @@ def _table(random, count, number, width):
     return random.choice([-1, 0, 1], (count, width), p=random.dirichlet(np.ones(3))).astype("int8"), groups
 
 
+@pytest.mark.slow
 @hypothesis.given(
     strategies.integers(0, 2**32 - 1),
     strategies.integers(3, 60),

@@ -82,6 +82,7 @@ def test_the_hand_written_gradient_of_training_gives_the_same(stem):
         np.testing.assert_allclose(*gradients, atol=1e-5 * np.abs(gradients[0]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", explain.METHODS)
 def test_a_folded_network_gives_the_same_maps(method):
     model, images = model_and_images(stem="imagenet")
@@ -92,6 +93,7 @@ def test_a_folded_network_gives_the_same_maps(method):
         np.testing.assert_array_equal(found.classes, expected.classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "stem"), [((33, 47, 1), "imagenet"), ((11, 9, 1), "cifar"), ((8, 13, 5), "cifar")])
 def test_any_channels_and_odd_sizes_at_every_level(shape, stem):
     model, images = model_and_images(stem=stem, input_shape=shape)

@@ -47,6 +47,7 @@ def test_reuse_draws_the_map_and_tells_the_papers_observations(file, tmp_path):
     assert "x_0" in _invoke("explain", "reuse", file, "--scaled", "--out", tmp_path / "map.svg")
 
 
+@pytest.mark.slow
 def test_cam_writes_a_picture_for_each_image(file, images):
     arguments = ["--class", "3", "--level", "P0", "--method", "grad-cam++", "--out", images / "out"]
     output = _invoke("explain", "cam", file, images / "a", images / "b" / "x.png", *arguments)

@@ -129,6 +129,7 @@ def test_stem_pool_in_training_is_the_pool_with_its_gradient(shape, stride):
     np.testing.assert_allclose(*(tape.gradient(each, x) for each in sums), rtol=1e-12)
 
 
+@pytest.mark.slow
 @both
 def test_unknown_sizes_run_on_any_size(shape):
     model = oracle.randomise(network(input_shape=(*[None] * (len(shape) - 1), shape[-1])))
@@ -189,6 +190,7 @@ def made(request):
     return model, images_for(model, 3, "float32")
 
 
+@pytest.mark.slow
 def test_a_saved_network_answers_as_before(made, tmp_path):
     model, images = made
     model.save(tmp_path / "model.keras")

@@ -67,6 +67,7 @@ def test_a_framing_that_is_none_is_refused(wrong):
         Framing((8, 8), 3, **wrong)
 
 
+@pytest.mark.slow
 def test_predictions_get_the_preprocessing_that_weights_are_known_to_need(model, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (19, 16, 3), "uint8")
     Image.fromarray(pixels).save(tmp_path / "a.png")

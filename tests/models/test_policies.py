@@ -85,6 +85,7 @@ def test_a_map_that_names_the_classifier_is_obeyed():
     assert network(dtype=policies).output.dtype == "bfloat16"
 
 
+@pytest.mark.slow
 def test_floatx_and_the_global_policy_are_the_default():
     keras.config.set_floatx("float16")
     keras.config.set_dtype_policy("float16")

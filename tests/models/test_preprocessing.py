@@ -56,6 +56,7 @@ def test_a_folded_network_gets_the_layer_as_well(model):
     np.testing.assert_allclose(folded(PIXELS), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_keep_their_convention_wherever_they_go(model, raw, tmp_path):
     assert model.preprocessing is None
     for mode in ("torch", OWN):

@@ -74,6 +74,7 @@ def test_new_classifier_stands_on_the_same_backbone():
     assert backbone.isdisjoint(id(variable) for variable in other.layers[-1].weights)
 
 
+@pytest.mark.slow
 def test_training_with_the_new_classifier_changes_the_shared_backbone():
     model = network()
     other = model.reset_classifier(3, classifier_activation=None, pooling="max")

@@ -120,6 +120,7 @@ def test_all_points_fit_are_new_and_are_the_same_after_kills(minimise, tmp_path)
     assert all(BUDGET.fits(SMALL.network(point)) for point in points)
 
 
+@pytest.mark.slow
 def test_workers_that_ask_at_once_get_different_points(tmp_path):
     oracle = _oracle(tmp_path, 18, space=SMALL)
     for _ in range(6):

@@ -227,6 +227,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "budget"),
     [

@@ -108,6 +108,7 @@ def test_the_error_is_that_of_equal_bins():
     assert calibration_error(np.array([1, 0]), np.array([[0.0, 1.0], [1.0, 0.0]])) == 0
 
 
+@pytest.mark.slow
 def test_a_model_keeps_what_was_decided(calibrated, tmp_path):
     model, found = calibrated
     thresholds = model.decisions.thresholds
@@ -124,6 +125,7 @@ def test_a_model_keeps_what_was_decided(calibrated, tmp_path):
     assert model.reset_classifier(4).decisions is None
 
 
+@pytest.mark.slow
 def test_evaluations_take_probabilities_after_the_temperature_and_thresholds(calibrated):
     model, found = calibrated
     again = training.evaluate(model, images(), LABELS, resamples=0)
@@ -152,6 +154,7 @@ def test_the_files_hold_figures_before_and_after(calibrated, tmp_path):
         assert min(picture.size) > 300
 
 
+@pytest.mark.slow
 def test_one_image_and_one_of_which_nothing_is_known_are_calibrated_too():
     model = network(**MANY)
     for truth in ([[1, 0, -1, -1]], [[-1] * 4]):

@@ -56,6 +56,7 @@ def test_figures_equal_those_counted_by_hand(network):
     assert found.loss == pytest.approx(-np.log(probabilities[np.arange(7), truth]).mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_files_hold_what_was_found(network, tmp_path):
     found = evaluate(network, Split(_images([0, 1, 1]), np.array([0, 1, 2], "int32")), LABELS)
     found.write(tmp_path / "new")
@@ -71,6 +72,7 @@ def test_the_files_hold_what_was_found(network, tmp_path):
         assert min(picture.size) > 300
 
 
+@pytest.mark.slow
 def test_areas_are_those_of_the_predictions_that_are_written(network, tmp_path):
     random = np.random.default_rng(0)
     truth = random.integers(0, 6, 60).astype("int32")  # nothing of the last class
@@ -92,6 +94,7 @@ def test_areas_are_those_of_the_predictions_that_are_written(network, tmp_path):
     assert state["calibration_error"] == calibration_error(truth, found.probabilities)
 
 
+@pytest.mark.slow
 def test_many_classes_take_no_square_of_memory_and_no_picture(tmp_path):
     classes = 60_000
     image = keras.Input((8, 8, 1))
@@ -114,6 +117,7 @@ def test_many_classes_take_no_square_of_memory_and_no_picture(tmp_path):
     assert len((tmp_path / "classes.csv").read_text().splitlines()) == classes + 1
 
 
+@pytest.mark.slow
 def test_names_of_any_kind_keep_their_row(network, tmp_path):
     labels = ["a\nb", 'c,"d', "\udcff", "$x_$", "猫", "[b]", ":smile:"]
     evaluate(network, Split(_images([0, 1]), np.array([0, 1], "int32")), labels).write(tmp_path)

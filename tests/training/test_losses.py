@@ -104,6 +104,7 @@ def test_probabilities_that_are_all_but_certain_and_wrong_still_have_a_gradient(
         np.testing.assert_allclose(value, 20, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_compiles_fits_saves_and_loads_them(tmp_path):
     labels = np.array([[1, 0, -1], [0, -1, 1], [1, 1, 0], [-1, -1, -1]], "int8")
     images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")

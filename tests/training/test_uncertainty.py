@@ -69,6 +69,7 @@ def test_the_model_is_left_as_it_was_the_seed_decides_and_nothing_is_traced_agai
         np.testing.assert_array_equal(before, variable.numpy())
 
 
+@pytest.mark.slow
 def test_weights_and_temperature_of_the_moment_count(model):
     other = kd.explain.flat(model)
     before = kd.predict_with_uncertainty(other, IMAGES, samples=4)

@@ -108,6 +108,7 @@ def test_what_is_not_published_is_refused_with_what_is(name, network, published)
         find(name, plan(network))
 
 
+@pytest.mark.slow
 def test_other_classes_are_refused_before_anything_is_downloaded():
     with pytest.raises(ValueError, match=r"^classes must be 1000 .*Received: classes=7$"):
         kd.load_weights(kd.DenseNet121(classes=7), "imagenet")
