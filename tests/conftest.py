@@ -41,7 +41,7 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture(autouse=True)
-def _fresh_keras(_settings):
+def _fresh_keras():
     """Every test starts from the same seed and leaves neither layers nor settings behind."""
     import keras
 
