@@ -87,16 +87,20 @@ def step(model, images, training=True, jit_compile=False):
 
 
 def stepper(model, training=True, jit_compile=False):
-    """The function from images to what `step` returns, compiled once for all calls."""
+    """The function from images to what `step` returns, compiled once for each number of images.
+
+    The second number makes a program of any number, as in `fit`, whose last batch is a smaller one.
+    """
     variables = model.trainable_variables
 
-    @tf.function(jit_compile=True) if jit_compile else lambda function: function
+    @tf.function(jit_compile=True, reduce_retracing=True) if jit_compile else lambda function: function
     def run(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
             output = model(images, training=training)
-            shape = [size or 1 for size in output.shape]
-            loss = tf.reduce_sum(output * np.random.default_rng(1).normal(size=shape).astype(output.dtype.name))
+            shape = [output.shape[0] or 32, *(size or 1 for size in output.shape[1:])]
+            upstream = tf.constant(np.random.default_rng(1).normal(size=shape), output.dtype)
+            loss = tf.reduce_sum(output * upstream[: tf.shape(output)[0]])
         return output, *tape.gradient(loss, [images, *(v.value for v in variables)])
 
     def found(images):
@@ -111,16 +115,23 @@ def assert_equal_step(model, images, training=True, jit_compile=False, rtol=1e-9
 
     Every array is compared in the units of its own largest value.
     """
+    assert_equal_steps(model, [images], training, jit_compile, rtol)
+
+
+def assert_equal_steps(model, batches, training=True, jit_compile=False, rtol=1e-9):
+    """As `assert_equal_step`, after each of some passes."""
     oracle = plain_model(model)
-    output, of_images, of_weights = step(model, images, training, jit_compile)
-    expected, of_images_expected, of_weights_expected = step(oracle, images, training)
-    assert_close(output, expected, rtol, "output")
-    assert_close(of_images, of_images_expected, rtol, "gradient of the images")
-    for ours, theirs in matching(model, oracle):
-        assert ours.trainable == theirs.trainable
-        if ours.trainable:
-            assert_close(of_weights[id(ours)], of_weights_expected[id(theirs)], rtol, f"gradient of {ours.path}")
-    assert_equal_weights(model, oracle, rtol)
+    fast, plain = stepper(model, training, jit_compile), stepper(oracle, training)
+    for images in batches:
+        output, of_images, of_weights = fast(images)
+        expected, of_images_expected, of_weights_expected = plain(images)
+        assert_close(output, expected, rtol, "output")
+        assert_close(of_images, of_images_expected, rtol, "gradient of the images")
+        for ours, theirs in matching(model, oracle):
+            assert ours.trainable == theirs.trainable
+            if ours.trainable:
+                assert_close(of_weights[id(ours)], of_weights_expected[id(theirs)], rtol, f"gradient of {ours.path}")
+        assert_equal_weights(model, oracle, rtol)
 
 
 def curvature(model, images, training):

@@ -10,16 +10,22 @@ from keras_densenet.ops.shapes import sizes
 from keras_densenet.types import Tensor
 
 _NUMBERS = 2**19  # 2 MiB
+_FEWEST = 4  # slices: the loop over fewer takes longer to trace and to compile, and saves neither time nor memory
 
 
-def images_in_a_slice(x: Tensor) -> int | Tensor:
-    """How many images of `x` to work on at a time: a divisor of the batch that suits the cache."""
+def images_in_a_slice(x: Tensor) -> int | Tensor | None:
+    """How many images of `x` to work on at a time: a divisor of the batch that suits the cache.
+
+    None for the whole batch, without a loop, where that is certain while tracing.
+    """
     batch, *window, channels = sizes(x)
     wanted = functools.reduce(operator.mul, window, batch) // max(1, _NUMBERS // channels)
     if x.shape.is_fully_defined():
-        return batch // max(count for count in range(1, batch + 1) if batch % count == 0 and count <= max(wanted, 1))
+        counts = [count for count in range(2, batch + 1) if batch % count == 0 and count <= wanted]
+        return batch // counts[-1] if counts and wanted >= _FEWEST else None
     counts = tf.range(1, batch + 1)  # constants by the time XLA compiles
-    return batch // tf.reduce_max(tf.where((batch % counts == 0) & (counts <= wanted), counts, 1))
+    useful = (batch % counts == 0) & (counts <= wanted) & (wanted >= _FEWEST)
+    return batch // tf.reduce_max(tf.where(useful, counts, 1))
 
 
 def slice_of(x: Tensor, start: Tensor | None, images: int | Tensor | None, channels: int | None = None) -> Tensor:
@@ -35,7 +41,7 @@ def over_slices(
 
     Args:
         x: what has a batch of images.
-        images: how many of them a slice has.
+        images: how many of them a slice has, not all where that is certain while tracing.
         step: a function; `start` is where its slice begins, an index of as many numbers as `x` has axes.
         carried: tensors.
 
@@ -43,8 +49,6 @@ def over_slices(
         What the last step returned.
     """
     batch, *others = sizes(x)
-    if isinstance(images, int) and images == batch:  # XLA would find that out itself, once all has been traced
-        return tuple(step([0] * len(x.shape), *carried))
 
     def turn(first, *carried):
         return first + images, *step(tf.stack([first, *[0] * len(others)]), *carried)
