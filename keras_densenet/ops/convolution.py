@@ -56,7 +56,8 @@ def gradient_of_kernel(x: Tensor, upstream: Tensor, window: Sequence[int]) -> Te
         `(*window, channels, filters)`.
     """
     if max(window) == 1:
-        return forms().gradient_of_matrix(_rows(x), _rows(upstream))[(None,) * len(window)]
+        found = forms().gradient_of_matrix(_rows(x), _rows(upstream))
+        return tf.reshape(found, (*window, x.shape[-1], upstream.shape[-1]))
     if len(x.shape) == 3:
         return gradient_of_kernel(x[:, None], upstream[:, None], (1, *window))[0]
     return forms().gradient_of_kernel(x, upstream, window)

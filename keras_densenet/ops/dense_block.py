@@ -136,21 +136,19 @@ def _forward(x, layers, epsilon, statistics, dropout):
     features, newest = forms().with_room(x, x.shape[-1] + len(layers) * growth_rate), x
     images = forms().images_in_a_slice(features)
     born, standards, found, readers = [], [], [], []
-    narrow = traced_once(_narrow)
+    measure, narrow = traced_once(_measure), traced_once(_narrow)
     for index, weights in enumerate(layers):
         channels = weights.gamma1.shape[0]
-        if statistics is None:  # only of what was born since the last reader
-            born.append(moments(newest))
-        else:
-            born.append(tuple(values[channels - newest.shape[-1] : channels] for values in statistics.features))
-        mean, variance = born[-1]
-        standards.append(standardisation(mean, variance, epsilon))
+        known = statistics and tuple(values[channels - newest.shape[-1] : channels] for values in statistics.features)
+        used, standard = measure(newest, epsilon, known)  # only of what was born since the last reader
+        born.append(used)
+        standards.append(standard)
         norm = Normalization.of(weights.gamma1, weights.beta1, tf.concat(standards, 1))
         readers.append(Reader(norm))
         y = _read(features, images, norm, weights.kernel1)
         if weights.kernel2 is not None:
             y = dropout(y, 2 * index)
-            known = None if statistics is None else statistics.bottlenecks[index]
+            known = statistics and statistics.bottlenecks[index]
             bottleneck, (y, norm, used) = y, narrow(y, weights.gamma2, weights.beta2, weights.kernel2, epsilon, known)
             found.append(used)
             readers[-1] = readers[-1]._replace(bottleneck=bottleneck, bottleneck_norm=norm)
@@ -160,11 +158,17 @@ def _forward(x, layers, epsilon, statistics, dropout):
     return features, used, standards, readers
 
 
-def _narrow(x, gamma, beta, kernel, epsilon, statistics):
+def _measure(x, epsilon, known):
+    """The statistics of x, or those that are known -> (these, its `standardisation`)."""
+    mean, variance = known or moments(x)
+    return (mean, variance), standardisation(mean, variance, epsilon)
+
+
+def _narrow(x, gamma, beta, kernel, epsilon, known):
     """A bottleneck's normalisation, ReLU and convolution to new features -> (those, the norm, the statistics)."""
-    mean, variance = moments(x) if statistics is None else statistics
-    norm = Normalization.of(gamma, beta, standardisation(mean, variance, epsilon))
-    return convolve(forms().affine_relu(x, norm.scale, norm.shift), kernel), norm, (mean, variance)
+    statistics, standard = _measure(x, epsilon, known)
+    norm = Normalization.of(gamma, beta, standard)
+    return convolve(forms().affine_relu(x, norm.scale, norm.shift), kernel), norm, statistics
 
 
 def _read(features, images, norm, kernel):

@@ -72,16 +72,13 @@ def dense_block_gradient(
     read = layers[-1].gamma1.shape[0]
     sums = tf.zeros((2, read), layers[-1].gamma1.dtype)  # of s * dgamma and of s * dbeta, over the readers so far
     drop = dropout or (lambda tensor, index: tensor)
-    through = traced_once(_through if images is None else _through_later)
+    through, without_shares = traced_once(_through if images is None else _through_later), traced_once(_without_shares)
 
     def born(feature, start, end):
         """The gradient of a feature map whose readers are all done."""
         g = total[..., start:end]
         if batch_statistics and start < read:
-            maps = features[..., start:end]
-            dgamma, dbeta = tf.unstack(sums[:, start:end])
-            shares = per_pixel(dgamma, dbeta, maps)
-            g = wide(g) - through_statistics(maps, standards[feature], *shares)
+            g = without_shares(g, features[..., start:end], standards[feature], sums[:, start:end])
         return tf.cast(g, features.dtype)
 
     gradients: list[Tensor] = []
@@ -105,16 +102,27 @@ def dense_block_gradient(
     return [born(0, 0, end), *gradients]
 
 
+def _without_shares(g, x, standard, sums):
+    """What is left of the gradient of a feature map, whose statistics depend on it, once its readers are done."""
+    dgamma, dbeta = tf.unstack(sums)
+    return wide(g) - through_statistics(x, standard, *per_pixel(dgamma, dbeta, x))
+
+
 def _in_parts(found, z, images):
     """A bottleneck's gradient from where a slice of it starts, for its reader to compute while that is in cache."""
     if images is None:
         return lambda start: found
     da, late, shares = found
-    return lambda start: norm_gradient(slice_of(da, start, images), slice_of(z, start, images), late, shares)
+
+    def part(start):
+        x = slice_of(z, start, images)
+        return norm_gradient(pass_relu(slice_of(da, start, images), x, late), x, late, shares)
+
+    return part
 
 
 def _through_later(d, z, norm, kernel, batch_statistics):
-    """As `_through`, but instead of a gradient of z what that is computed from: `norm_gradient`'s arguments but z."""
+    """As `_through`, but instead of a gradient of z what that is computed from, slice by slice."""
     da, late, dkernel, across = _through_convolution(d, z, norm, kernel)
     dgamma, dbeta = affine_gradients(_along(kernel, dkernel), across, norm)
     return (da, late, per_pixel(dgamma, dbeta, z) if batch_statistics else None), dgamma, dbeta, dkernel

@@ -76,9 +76,14 @@ def affine_relu(x: Tensor, scale: Tensor, shift: Tensor, dtype: Any = None) -> T
     return tf.cast(tf.maximum(tf.zeros([], scale.dtype), wide(x) * scale + shift), dtype or x.dtype)
 
 
+def passes_relu(x: Tensor, norm: Normalization) -> Tensor:
+    """Whether the ReLU that follows a normalisation of x passes what comes."""
+    return wide(x) * norm.scale + norm.shift > 0
+
+
 def pass_relu(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
     """Takes a gradient back through the ReLU that follows a normalisation of x; in float32 or wider."""
-    return tf.where(wide(x) * norm.scale + norm.shift > 0, wide(upstream), 0)
+    return tf.where(passes_relu(x, norm), wide(upstream), 0)
 
 
 def sum_across(upstream: Tensor, x: Tensor, norm: Normalization) -> Tensor:
@@ -109,18 +114,17 @@ def affine_gradients(along: Tensor, across: Tensor, norm: Normalization) -> tupl
     return tf.math.divide_no_nan(dgamma, length), tf.math.divide_no_nan(dbeta, length)  # of both zero nothing passes
 
 
-def norm_gradient(upstream: Tensor, x: Tensor, norm: Normalization, shares: Sequence[Tensor] | None) -> Tensor:
-    """Takes a gradient back through a normalisation, whose tensor has one reader, and its ReLU.
+def norm_gradient(m: Tensor, x: Tensor, norm: Normalization, shares: Sequence[Tensor] | None) -> Tensor:
+    """Takes a gradient back through a normalisation, whose tensor has one reader.
 
     Args:
-        upstream, x: gradient of the ReLU's output, and the tensor that was normalised; or the same slice of both.
+        m, x: the gradient that passes the ReLU, and the tensor that was normalised; or the same slice of both.
         norm: its `Normalization`.
         shares: `per_pixel` of the gradients of gamma and beta; None where the statistics are constants.
 
     Returns:
         The gradient with respect to `x`.
     """
-    m = pass_relu(upstream, x, norm)
     if shares is not None:
         m -= through_statistics(x, norm.standard, *shares)
     return tf.cast(m * norm.scale, x.dtype)

@@ -8,7 +8,7 @@ from keras_densenet.ops.normalization import (
     Normalization,
     affine_relu,
     norm_gradient,
-    pass_relu,
+    passes_relu,
     per_pixel,
     standardised,
     wide,
@@ -74,10 +74,11 @@ class Plain:
             batch_statistics: whether the statistics are functions of x, which has no other reader, or constants.
             y: for who would have to compute it again.
         """
-        products = wide(upstream) * standardised(x, norm.standard), upstream
-        dgamma, dbeta = (tf.reduce_sum(pass_relu(values, x, norm), pixels(x)) for values in products)
+        upstream, passes = wide(upstream), passes_relu(x, norm)
+        m, along = (tf.where(passes, v, 0) for v in (upstream, upstream * standardised(x, norm.standard)))
+        dgamma, dbeta = (tf.reduce_sum(values, pixels(x)) for values in (along, m))
         shares = per_pixel(dgamma, dbeta, x) if batch_statistics else None
-        return [norm_gradient(upstream, x, norm, shares), dgamma, dbeta]
+        return [norm_gradient(m, x, norm, shares), dgamma, dbeta]
 
     @staticmethod
     def images_in_a_slice(x: Tensor) -> int | Tensor | None:

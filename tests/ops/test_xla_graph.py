@@ -1,5 +1,7 @@
 """What XLA is given to compile: the operations of a training step as TensorFlow has traced it."""
 
+import collections
+
 import pytest
 import tensorflow as tf
 
@@ -59,7 +61,7 @@ def test_nothing_in_a_folded_network_is_translated_slowly(stem, device):
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.2])
 def test_what_is_equal_in_all_layers_of_a_block_is_traced_once(dropout_rate):
-    block = kd.layers.DenseBlock(4, 3, dropout_rate=dropout_rate)
+    block = kd.layers.DenseBlock(4, 5, dropout_rate=dropout_rate)
 
     @tf.function(jit_compile=True, autograph=False)
     def step(images):
@@ -69,5 +71,7 @@ def test_what_is_equal_in_all_layers_of_a_block_is_traced_once(dropout_rate):
 
     block.build((2, 5, 4, 3))
     graph = step.get_concrete_function(tf.TensorSpec((2, 5, 4, 3))).graph.as_graph_def()
-    assert len(graph.library.function) == 2  # one for each direction
-    assert [node.op for node in graph.node].count("PartitionedCall") == 2 * 4
+    calls = collections.Counter(node.attr["f"].func.name for node in graph.node if node.op == "PartitionedCall")
+    assert calls.keys() == {function.signature.name for function in graph.library.function}
+    # A bottleneck's way to new features and back; the statistics of x_0 and of what is read, and their way back.
+    assert sorted(calls.values()) == [1, 1, 3, 3, 4, 4]
