@@ -24,7 +24,9 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
         return _unflatten(tf.matmul(_rows(x), tf.squeeze(kernel, _window(kernel))), x)
     if len(x.shape) == 3:  # a signal is an image of one row
         return convolve(x[:, None], kernel[None])[:, 0]
-    return forms().convolve(x, kernel)
+    y = forms().convolve(x, kernel)
+    y.set_shape([*x.shape[:-1], kernel.shape[-1]])  # slices, of a batch of any size, do not know
+    return y
 
 
 def gradient_of_input(kernel: Tensor, upstream: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ def test_slices_are_equal_and_fill_the_cache_or_else_there_is_no_loop(shape):
 @pytest.mark.usefixtures("float64", "small_cache")
 @pytest.mark.parametrize(
     ("shape", "options"),
-    [((5, 4, 6), {}), ((5, 4, 6), {"bottleneck": False}), ((3, 5, 4, 2), {})],
-    ids=["bottleneck", "plain", "volume"],
+    [((5, 4, 6), {}), ((5, 4, 6), {"bottleneck": False}), ((3, 5, 4, 2), {}), ((5, 4, 6), {"trainable": False})],
+    ids=["bottleneck", "plain", "volume", "frozen"],
 )
 def test_a_batch_in_slices_equals_the_plain_composition(shape, options):
     """The second batch makes a program for batches of any size."""
