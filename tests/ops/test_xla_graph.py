@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_densenet as kd
-from keras_densenet.ops import Target, compiled_for
+from keras_densenet.ops import Target, compiled_for, slices
 from tests.tiny import network
 
 # Of these TensorFlow 2.21 makes XLA's operations by way of MLIR, 12 ms each, where others take a fraction of one.
@@ -21,6 +21,10 @@ NETWORKS = {
 
 @pytest.fixture(params=["CPU", "GPU"])
 def operations(request, options):
+    return _operations_of_a_step(options, request.param)
+
+
+def _operations_of_a_step(options, device):
     """The types of all operations in a forward and backward pass, those of loops' bodies too."""
     model = network(**options, blocks=(1, 1), classifier_activation=None)
 
@@ -30,7 +34,7 @@ def operations(request, options):
             loss = tf.reduce_sum(model(images, training=True) ** 2)
         return tape.gradient(loss, model.trainable_variables)
 
-    return _operations(step, model, request.param)
+    return _operations(step, model, device)
 
 
 def _operations(function, model, device):
@@ -46,6 +50,14 @@ def test_nothing_in_a_step_is_translated_slowly_and_a_batch_that_is_one_slice_ha
     assert not operations & SLOW
     assert "StatelessWhile" not in operations
     assert "While" not in operations
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
+def test_a_batch_of_many_slices_is_a_loop_on_a_cpu_alone(options, monkeypatch):
+    monkeypatch.setattr(slices, "_NUMBERS", 16)
+    assert "StatelessWhile" in _operations_of_a_step(options, "CPU")
+    assert "StatelessWhile" not in _operations_of_a_step(options, "GPU")
 
 
 @pytest.mark.slow
